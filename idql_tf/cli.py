@@ -1,0 +1,63 @@
+"""What every launch script shares: flags, gin files and exit codes."""
+
+from __future__ import annotations
+
+import sys
+import textwrap
+from collections.abc import Callable
+from typing import NoReturn
+
+from absl import flags
+
+from idql_tf.errors import UserError
+
+EXIT_DONE, EXIT_FAILED, EXIT_BAD_USAGE, EXIT_RESUMABLE = 0, 1, 2, 75
+
+FLAGS = flags.FLAGS
+
+
+def define_gin_flags() -> None:
+    """Adds `--gin_file` and `--gin_param`, both repeatable."""
+    flags.DEFINE_multi_string(
+        "gin_file", [], "gin file read after gin/base.gin; repeatable, later wins."
+    )
+    flags.DEFINE_multi_string(
+        "gin_param", [], "gin binding such as 'Expectile.tau=0.9'; repeatable."
+    )
+
+
+def load_gin() -> None:
+    """Reads gin/base.gin, then `--gin_file`s, then `--gin_param`s.
+
+    Raises:
+      UserError: a file is missing, or a name or value in it is unknown.
+    """
+    from idql_tf import config
+
+    config.load(FLAGS.gin_file, FLAGS.gin_param)
+
+
+def run(main: Callable[[], int | None]) -> NoReturn:
+    """Parses flags, runs `main` and exits with the code of contract C6.
+
+    0 done; 1 the work failed (with a traceback); 2 bad usage, configuration
+    or data (one line on stderr); 75 stopped by SIGTERM after saving.
+    """
+    if {"--help", "-h", "-help", "--helpshort"} & set(sys.argv[1:]):
+        print(textwrap.dedent(sys.modules["__main__"].__doc__ or "").strip())
+        print(f"\nflags:\n{FLAGS.main_module_help()}\n{FLAGS.module_help(__name__)}")
+        sys.exit(EXIT_DONE)
+    try:
+        extra = FLAGS(sys.argv)[1:]
+        if extra:
+            raise UserError(f"unexpected argument '{extra[0]}'; see --help")
+        from idql_tf.quiet import import_quietly
+
+        import_quietly()
+        sys.exit(main() or EXIT_DONE)
+    except (UserError, flags.Error) as error:
+        print("error: " + " ".join(str(error).split()), file=sys.stderr)
+        sys.exit(EXIT_BAD_USAGE)
+    except KeyboardInterrupt:
+        print("interrupted", file=sys.stderr)
+        sys.exit(130)
