@@ -1,0 +1,1 @@
+"""Which actions are plausible? A diffusion model of the data's actions."""

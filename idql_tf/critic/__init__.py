@@ -1,0 +1,1 @@
+"""How good is an action? Q and V trained by a generalised implicit objective."""

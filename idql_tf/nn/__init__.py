@@ -1,0 +1,1 @@
+"""Building blocks of the networks: seed-stacked layers and stateless draws."""

@@ -1,0 +1,142 @@
+"""Dense layers for a stack of independent members.
+
+A layer with `stack=(S,)` holds S sets of weights and maps [S, B, in] to
+[S, B, units]; `stack=()` is an ordinary layer. Each member is initialised from
+its own seed and fan, so member i of a stack equals a network built alone.
+"""
+
+from __future__ import annotations
+
+import itertools
+import math
+import zlib
+from collections.abc import Callable, Sequence
+
+import tensorflow as tf
+from tensorflow import keras
+
+from idql_tf.nn import randomness
+
+# Standard deviation of a unit normal truncated to +-2, which lecun_normal undoes.
+_TRUNCATED_STDDEV = 0.87962566103423978
+
+
+def on_gpu() -> bool:
+    """Tells whether the compiled steps run on a GPU."""
+    return bool(tf.config.list_logical_devices("GPU"))
+
+
+def xavier_uniform(shape: Sequence[int], key: tf.Tensor) -> tf.Tensor:
+    """Uniform with variance 2 / (fan_in + fan_out) over the last two axes."""
+    limit = math.sqrt(6.0 / (shape[-2] + shape[-1]))
+    return tf.random.stateless_uniform(
+        shape, key, -limit, limit, alg=randomness.ALGORITHM
+    )
+
+
+def lecun_normal(shape: Sequence[int], key: tf.Tensor) -> tf.Tensor:
+    """Normal truncated at 2 sigma with variance 1 / fan_in (flax's default)."""
+    stddev = math.sqrt(1.0 / shape[-2]) / _TRUNCATED_STDDEV
+    return tf.random.stateless_truncated_normal(
+        shape, key, 0.0, stddev, alg=randomness.ALGORITHM
+    )
+
+
+class MemberInitializer(keras.initializers.Initializer):
+    """Draws each member's weights from that member's seed and the weight's name."""
+
+    def __init__(self, draw: Callable, seeds: Sequence[int], name: str) -> None:
+        self._draw, self._seeds, self._name = draw, tuple(seeds), name
+
+    def __call__(
+        self, shape: Sequence[int], dtype: tf.DType | None = None, **_: object
+    ) -> tf.Tensor:
+        """Returns initial weights of `shape`, [S, ...] or [...] when unstacked."""
+        step = zlib.crc32(self._name.encode())
+        keys = randomness.keys(tf.constant(self._seeds, tf.int64), "weights", step)
+        if len(self._seeds) == 1:
+            return tf.cast(self._draw(tuple(shape), keys[0]), dtype or tf.float32)
+        draws = [self._draw(tuple(shape)[1:], key) for key in tf.unstack(keys)]
+        return tf.cast(tf.stack(draws), dtype or tf.float32)
+
+
+def affine(x: tf.Tensor, kernel: tf.Tensor, bias: tf.Tensor | None) -> tf.Tensor:
+    """Returns x @ kernel + bias for every member of the stack.
+
+    A batched matmul over few members is much slower than plain ones on a CPU,
+    so there the members run one by one; a GPU takes them in one batch.
+
+    Args:
+      x: [*stack or ones, B, in].
+      kernel: [*stack, in, units].
+      bias: [*stack, units] or None.
+
+    Returns:
+      [*stack, B, units].
+    """
+    stack = kernel.shape[:-2].as_list()
+    if stack and on_gpu() and math.prod(stack) > 1:
+        y = tf.matmul(x, kernel)
+        return y if bias is None else y + bias[..., None, :]
+    if not stack:
+        y = tf.matmul(x, kernel)
+        return y if bias is None else tf.nn.bias_add(y, bias)
+    members = [
+        affine(_member(x, i), kernel[i], None if bias is None else bias[i])
+        for i in range(stack[0])
+    ]
+    return members[0][None] if stack[0] == 1 else tf.stack(members)
+
+
+def _member(x: tf.Tensor, i: int) -> tf.Tensor:
+    return x[0] if x.shape[0] == 1 else x[i]
+
+
+class StackedDense(keras.layers.Layer):
+    """Affine layer [*stack, B, in_features] -> [*stack, B, units].
+
+    Args:
+      in_features: size of the last input axis.
+      units: size of the last output axis.
+      seeds: one seed per member.
+      stack: leading axes of the weights; () for an ordinary layer.
+      draw: `xavier_uniform` or `lecun_normal`.
+      name: unique within the network; decides the initial weights.
+    """
+
+    def __init__(
+        self,
+        in_features: int,
+        units: int,
+        seeds: Sequence[int],
+        stack: Sequence[int],
+        draw: Callable = xavier_uniform,
+        name: str = "dense",
+    ) -> None:
+        super().__init__(name=name.replace("/", "_"))
+        self.kernel = self.add_weight(
+            "kernel",
+            (*stack, in_features, units),
+            initializer=MemberInitializer(draw, seeds, name),
+        )
+        self.bias = self.add_weight("bias", (*stack, units), initializer="zeros")
+        self.built = True
+
+    def call(self, x: tf.Tensor) -> tf.Tensor:
+        """Maps x [*stack, B, in_features] to [*stack, B, units]."""
+        return affine(x, self.kernel, self.bias)
+
+
+def mlp_layers(
+    sizes: Sequence[int], seeds: Sequence[int], stack: Sequence[int], name: str
+) -> list[StackedDense]:
+    """Returns Xavier-uniform layers through `sizes`, input size first."""
+    return [
+        StackedDense(n_in, n_out, seeds, stack, xavier_uniform, f"{name}/{i}")
+        for i, (n_in, n_out) in enumerate(itertools.pairwise(sizes))
+    ]
+
+
+def num_parameters(model: keras.Model) -> int:
+    """Counts the weights of all members."""
+    return sum(math.prod(v.shape) for v in model.trainable_variables)

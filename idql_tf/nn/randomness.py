@@ -1,0 +1,60 @@
+"""Randomness as a function of (seed, stream, step), with nothing to save.
+
+Every draw is stateless Philox. A member of a stack draws with its own seed,
+so it sees the numbers it would see alone.
+"""
+
+from __future__ import annotations
+
+import zlib
+from collections.abc import Callable
+
+import tensorflow as tf
+
+ALGORITHM = "philox"
+_STEP_BITS = 40
+
+
+def keys(seeds: tf.Tensor, stream: str, step: tf.Tensor | int) -> tf.Tensor:
+    """Returns the stateless seeds [S, 2] of one stream at one step.
+
+    Args:
+      seeds: int64 [S], one seed per member.
+      stream: name of the purpose; its CRC tells the streams apart.
+      step: int64 scalar, below 2**40.
+    """
+    stream_id = zlib.crc32(stream.encode()) & 0x7FFFFF
+    word = tf.constant(stream_id << _STEP_BITS, tf.int64) + tf.cast(step, tf.int64)
+    seeds = tf.cast(seeds, tf.int64)
+    return tf.stack([seeds, tf.broadcast_to(word, tf.shape(seeds))], axis=-1)
+
+
+def per_member(draw: Callable[[tf.Tensor], tf.Tensor], keys_: tf.Tensor) -> tf.Tensor:
+    """Stacks `draw(key)` over the members of `keys_` [S, 2]; S must be static."""
+    if keys_.shape[0] == 1:
+        return draw(keys_[0])[None]
+    return tf.stack([draw(key) for key in tf.unstack(keys_)])
+
+
+def normal(keys_: tf.Tensor, shape: list) -> tf.Tensor:
+    """Standard normal draws [S, *shape]."""
+    return per_member(
+        lambda key: tf.random.stateless_normal(shape, key, alg=ALGORITHM), keys_
+    )
+
+
+def uniform(keys_: tf.Tensor, shape: list) -> tf.Tensor:
+    """Uniform draws [S, *shape] in [0, 1)."""
+    return per_member(
+        lambda key: tf.random.stateless_uniform(shape, key, alg=ALGORITHM), keys_
+    )
+
+
+def integers(keys_: tf.Tensor, shape: list, maximum: tf.Tensor | int) -> tf.Tensor:
+    """Uniform int32 draws [S, *shape] in {0, ..., maximum - 1}."""
+    return per_member(
+        lambda key: tf.random.stateless_uniform(
+            shape, key, 0, maximum, tf.int32, alg=ALGORITHM
+        ),
+        keys_,
+    )

@@ -1,0 +1,161 @@
+import golden
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from idql_tf.behavior.networks import LnResnet, Mlp
+from idql_tf.nn import dense, fused
+
+PAPER = {
+    "hidden_dim": 256,
+    "num_blocks": 3,
+    "time_dim": 64,
+    "condition_dims": (128, 128),
+    "activation": "mish",
+    "dropout_rate": 0.1,
+    "layer_norm": True,
+}
+HEAD = PAPER | {"time_dim": 128, "condition_dims": (256, 256), "activation": "swish"}
+
+SCORES = {
+    "paper": {
+        0: [[0.1045580, 0.0898535, -0.0718283], [0.3240162, 0.0127974, -0.3634053]],
+        2: [[-0.5080563, -0.1077949, -0.2904251], [-0.3015523, 0.3340567, -0.4404704]],
+        4: [[-0.3491158, 0.6310314, -2.0334618], [-0.0178002, 0.3033813, -2.4331804]],
+    },
+    "head": {
+        0: [[0.3260848, 0.0582860, -0.2567423], [0.4389703, 0.0532118, -0.3883027]],
+        2: [[0.3199226, -0.0414299, -0.3113855], [0.3706202, -0.0380443, -0.4035931]],
+        4: [[-0.0106381, 0.2125053, 0.0272229], [0.1575475, 0.1797034, -0.1498055]],
+    },
+}
+
+
+@pytest.mark.parametrize("preset, sizes", [("paper", PAPER), ("head", HEAD)])
+def test_golden_scores(preset, sizes):
+    network = LnResnet(11, 3, (0,), **sizes)
+    golden.fill_network(network)
+    for t, expected in SCORES[preset].items():
+        steps = tf.fill([1, 2], t)
+        actual = network(golden.ACTIONS, golden.OBSERVATIONS, steps, 5)
+        np.testing.assert_allclose(actual[0], expected, atol=1e-5)
+
+
+@pytest.mark.parametrize(
+    "network, sizes, observation, action, count",
+    [
+        (LnResnet, PAPER, 11, 3, 1_640_483),
+        (LnResnet, PAPER, 17, 6, 1_643_558),
+        (LnResnet, PAPER, 27, 8, 1_647_144),
+        (LnResnet, PAPER, 29, 8, 1_647_656),
+        (LnResnet, HEAD, 11, 3, 1_747_267),
+        (LnResnet, HEAD, 17, 6, 1_750_342),
+        (LnResnet, HEAD, 29, 8, 1_754_440),
+    ],
+)
+def test_parameter_counts(network, sizes, observation, action, count):
+    assert dense.num_parameters(network(observation, action, (0,), **sizes)) == count
+
+
+@pytest.mark.parametrize(
+    "observation, action, count", [(11, 3, 193_827), (17, 6, 196_902), (29, 8, 201_000)]
+)
+def test_mlp_parameter_counts(observation, action, count):
+    network = Mlp(observation, action, (0,), 256, 3, 64, (128, 128), "mish")
+    assert dense.num_parameters(network) == count
+
+
+def test_shares_of_the_first_layer_add_up_to_the_joint_network():
+    network = LnResnet(11, 3, (4, 9), **PAPER)
+    rng = np.random.default_rng(0)
+    observations = rng.normal(size=(2, 6, 11)).astype(np.float32)
+    actions = rng.normal(size=(2, 6, 3)).astype(np.float32)
+    steps = rng.integers(0, 5, (2, 6))
+    shares = tf.gather(network.step_features(tf.range(5)), steps, axis=1, batch_dims=1)
+    features = network.action_features(actions) + shares
+    features += network.observation_features(observations)
+    np.testing.assert_allclose(
+        network.trunk(features, None),
+        network(actions, observations, steps, 5),
+        atol=2e-6,
+    )
+
+
+def test_members_start_as_they_would_alone_and_differ():
+    stack = LnResnet(5, 2, (3, 7), **PAPER)
+    for i, seed in enumerate((3, 7)):
+        alone = LnResnet(5, 2, (seed,), **PAPER)
+        for many, one in zip(stack.variables, alone.variables, strict=True):
+            np.testing.assert_array_equal(many[i], one[0])
+    assert not np.allclose(stack.first.kernel[0], stack.first.kernel[1])
+
+
+def test_initial_spread_follows_the_fan_of_one_member():
+    network = LnResnet(5, 2, (0, 1, 2), **PAPER)
+    _, up, down = network.blocks[0]
+    assert np.std(up.kernel) == pytest.approx(1 / np.sqrt(256), rel=0.01)
+    assert np.std(down.kernel) == pytest.approx(1 / np.sqrt(1024), rel=0.01)
+    assert np.abs(network.output_layer.kernel).max() <= np.sqrt(6 / (256 + 2))
+    assert np.std(network.frequencies) == pytest.approx(0.2, rel=0.2)
+
+
+def test_unstacked_network_equals_a_stack_of_one():
+    stacked = LnResnet(11, 3, (0,), **PAPER)
+    plain = LnResnet(11, 3, (0,), **PAPER, stacked=False)
+    for variable, other in zip(plain.variables, stacked.variables, strict=True):
+        variable.assign(other[0])
+    steps = tf.constant([1, 3])
+    expected = stacked(golden.ACTIONS, golden.OBSERVATIONS, steps[None], 5)
+    actual = plain(golden.ACTIONS[0], golden.OBSERVATIONS[0], steps, 5)
+    np.testing.assert_allclose(actual, expected[0], atol=1e-6)
+
+
+def test_dropout_zeroes_the_rate_and_keeps_the_mean():
+    network = LnResnet(11, 3, (0,), **PAPER)
+    assert network.dropout_shape == (3,)
+    x = tf.ones([1, 400, 256])
+    draws = tf.random.stateless_uniform(x.shape, [0, 1])
+    dropped = fused.dropout(x, draws, tf.constant(0.1))
+    assert np.mean(dropped == 0) == pytest.approx(0.1, abs=0.01)
+    assert np.mean(dropped) == pytest.approx(1.0, abs=0.01)
+
+
+@pytest.mark.parametrize(
+    "function, reference",
+    [
+        (fused.mish, lambda x: x * tf.tanh(tf.nn.softplus(x))),
+        (fused.swish, tf.nn.silu),
+    ],
+)
+def test_fused_activations_and_their_gradients(function, reference):
+    x = tf.constant(np.linspace(-30, 30, 2001), tf.float32)
+    with tf.GradientTape(persistent=True) as tape:
+        tape.watch(x)
+        ours, theirs = function(x), reference(x)
+    np.testing.assert_allclose(ours, theirs, rtol=2e-6, atol=1e-6)
+    np.testing.assert_allclose(
+        tape.gradient(ours, x), tape.gradient(theirs, x), rtol=2e-5, atol=2e-6
+    )
+
+
+def test_fused_layer_norm_and_its_gradients():
+    rng = np.random.default_rng(0)
+    x = tf.constant(rng.normal(size=(2, 7, 16)), tf.float32)
+    scale = tf.constant(rng.normal(size=(2, 16)), tf.float32)
+    bias = tf.constant(rng.normal(size=(2, 16)), tf.float32)
+    weight = tf.constant(rng.normal(size=(2, 7, 16)), tf.float32)
+
+    def reference(x, scale, bias):
+        mean, variance = tf.nn.moments(x, -1, keepdims=True)
+        normed = (x - mean) / tf.sqrt(variance + 1e-6)
+        return normed * scale[:, None] + bias[:, None]
+
+    results = []
+    for function in (fused.layer_norm, reference):
+        with tf.GradientTape() as tape:
+            tape.watch([x, scale, bias])
+            y = function(x, scale, bias)
+            loss = tf.reduce_sum(y * weight)
+        results.append([y, *tape.gradient(loss, [x, scale, bias])])
+    for ours, theirs in zip(*results, strict=True):
+        np.testing.assert_allclose(ours, theirs, rtol=1e-4, atol=1e-5)
