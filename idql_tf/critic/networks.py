@@ -21,11 +21,13 @@ class QNetwork(keras.Model):
         self,
         observation_size: int,
         action_size: int,
+        hidden_dims: Sequence[int],
         seeds: Sequence[int],
         num_members: int = 2,
     ) -> None:
         super().__init__(name="q")
         self._observation_size = observation_size
+        sizes = (observation_size + action_size, *hidden_dims, 1)
         stack = (len(seeds), num_members)
         self.layers_ = dense.mlp_layers(sizes, seeds, stack, "q")
 
@@ -76,6 +78,7 @@ class VNetwork(keras.Model):
     def __init__(
         self,
         observation_size: int,
+        hidden_dims: Sequence[int],
         seeds: Sequence[int],
         layer_norm: bool = False,
     ) -> None:
@@ -86,6 +89,7 @@ class VNetwork(keras.Model):
             shape = (*stack, observation_size)
             self._scale = self.add_weight("norm_scale", shape, initializer="ones")
             self._bias = self.add_weight("norm_bias", shape, initializer="zeros")
+        sizes = (observation_size, *hidden_dims, 1)
         self.layers_ = dense.mlp_layers(sizes, seeds, stack, "v")
 
     def call(self, observations: tf.Tensor) -> tf.Tensor:
