@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 import textwrap
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import NoReturn
 
 from absl import flags
@@ -37,6 +37,24 @@ def load_gin() -> None:
     config.load(FLAGS.gin_file, FLAGS.gin_param)
 
 
+def parse_seeds(values: Sequence[str]) -> list[int]:
+    """Reads the seeds of `--seeds 0,1,2`.
+
+    Raises:
+      UserError: one is no integer, negative or given twice, or there is none.
+    """
+    try:
+        seeds = [int(value) for value in values]
+    except ValueError:
+        seeds = []
+    if not seeds or min(seeds) < 0 or len(set(seeds)) < len(seeds):
+        raise UserError(
+            f"--seeds is '{','.join(values)}'; expected different integers from 0 "
+            "up, such as 0,1,2"
+        )
+    return seeds
+
+
 def run(main: Callable[[], int | None]) -> NoReturn:
     """Parses flags, runs `main` and exits with the code of contract C6.
 
@@ -56,7 +74,9 @@ def run(main: Callable[[], int | None]) -> NoReturn:
         import_quietly()
         sys.exit(main() or EXIT_DONE)
     except (UserError, flags.Error) as error:
-        print("error: " + " ".join(str(error).split()), file=sys.stderr)
+        # gin appends where in the configuration an exception passed through.
+        message = str(error).partition("\n  In call to configurable")[0]
+        print("error: " + " ".join(message.split()), file=sys.stderr)
         sys.exit(EXIT_BAD_USAGE)
     except KeyboardInterrupt:
         print("interrupted", file=sys.stderr)

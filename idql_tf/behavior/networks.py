@@ -53,8 +53,10 @@ class ScoreNetwork(keras.Model, abc.ABC):
             "frequencies",
             (*self._stack, time_dim // 2, 1),
             initializer=dense.MemberInitializer(
-                lambda shape, key: 0.2
-                * tf.random.stateless_normal(shape, key, alg=randomness.ALGORITHM),
+                lambda shape, key: (
+                    0.2
+                    * tf.random.stateless_normal(shape, key, alg=randomness.ALGORITHM)
+                ),
                 self._seeds,
                 "score/frequencies",
             ),

@@ -60,9 +60,7 @@ class Behavior(tf.Module):
         self._learning_rate, self._decay_steps = learning_rate, decay_steps
         self._average_rate = average_rate
         self._clip, self._temperature = clip_sampler, sampler_temperature
-        self.optimizer = Adam(
-            self.score.trainable_variables, weight_decay=weight_decay
-        )
+        self.optimizer = Adam(self.score.trainable_variables, weight_decay=weight_decay)
 
     def loss(
         self,
@@ -110,9 +108,7 @@ class Behavior(tf.Module):
             loss = self.loss(self.score, observations, actions, step, training=True)
         rate = cosine_decay(self._learning_rate, step, self._decay_steps)
         self.optimizer.apply(tape.gradient(loss, variables), rate)
-        move_towards(
-            self.average.trainable_variables, variables, self._average_rate
-        )
+        move_towards(self.average.trainable_variables, variables, self._average_rate)
         return {"loss": loss}
 
     def sample(

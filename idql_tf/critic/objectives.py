@@ -131,7 +131,9 @@ class Exponential:
         near_zero = tf.abs(u) < ADVANTAGE_EPSILON
         safe = tf.where(near_zero, tf.ones_like(u), u)
         weight = self.alpha * tf.math.expm1(self.alpha * safe) / safe
-        return tf.where(near_zero, tf.fill(tf.shape(u), _like(self.alpha**2, u)), weight)
+        return tf.where(
+            near_zero, tf.fill(tf.shape(u), _like(self.alpha**2, u)), weight
+        )
 
 
 def _like(value: float, u: tf.Tensor) -> tf.Tensor:

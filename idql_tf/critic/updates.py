@@ -112,7 +112,5 @@ class Critic(tf.Module):
             tape.watch(variables)
             q_loss = self.q_loss(batch)
         self.q_optimizer.apply(tape.gradient(q_loss, variables), self._learning_rate)
-        move_towards(
-            self.target_q.trainable_variables, variables, self._target_rate
-        )
+        move_towards(self.target_q.trainable_variables, variables, self._target_rate)
         return {"v_loss": v_loss, "q_loss": q_loss, **statistics}

@@ -76,7 +76,9 @@ def cosine_decay(rate: float, step: tf.Tensor, decay_steps: int | None) -> tf.Te
     if decay_steps is None:
         return tf.constant(rate, tf.float32)
     progress = tf.minimum(tf.cast(step, tf.float64) / decay_steps, 1.0)
-    return tf.cast(0.5 * rate * (1.0 + tf.cos(3.141592653589793 * progress)), tf.float32)
+    return tf.cast(
+        0.5 * rate * (1.0 + tf.cos(3.141592653589793 * progress)), tf.float32
+    )
 
 
 def move_towards(

@@ -74,22 +74,41 @@ def affine(x: tf.Tensor, kernel: tf.Tensor, bias: tf.Tensor | None) -> tf.Tensor
     Returns:
       [*stack, B, units].
     """
+    x = tf.convert_to_tensor(x)
     stack = kernel.shape[:-2].as_list()
-    if stack and on_gpu() and math.prod(stack) > 1:
+    count = math.prod(stack)
+    if not stack:
+        return _affine(x, kernel, bias)
+    if on_gpu() and count > 1:
         y = tf.matmul(x, kernel)
         return y if bias is None else y + bias[..., None, :]
-    if not stack:
-        y = tf.matmul(x, kernel)
-        return y if bias is None else tf.nn.bias_add(y, bias)
-    members = [
-        affine(_member(x, i), kernel[i], None if bias is None else bias[i])
-        for i in range(stack[0])
+    rows, kernels = _members(x, 2), _members(kernel, 2)
+    biases = [None] * count if bias is None else _members(bias, 1)
+    # Where x has fewer members (Q's twins share theirs), each serves a run of them.
+    y = [
+        _affine(rows[i * len(rows) // count], kernels[i], biases[i])
+        for i in range(count)
     ]
-    return members[0][None] if stack[0] == 1 else tf.stack(members)
+    together = y[0] if count == 1 else tf.stack(y)
+    return tf.reshape(together, [*stack, -1, kernel.shape[-1]])
 
 
-def _member(x: tf.Tensor, i: int) -> tf.Tensor:
-    return x[0] if x.shape[0] == 1 else x[i]
+def _affine(x: tf.Tensor, kernel: tf.Tensor, bias: tf.Tensor | None) -> tf.Tensor:
+    y = tf.matmul(x, kernel)
+    return y if bias is None else tf.nn.bias_add(y, bias)
+
+
+def _members(x: tf.Tensor, rank: int) -> list[tf.Tensor]:
+    """Splits the leading axes off x, leaving `rank` axes.
+
+    Unstacking (or reshaping, for one member) shares memory in both directions;
+    indexing would build a zero tensor of x's size in every gradient.
+    """
+    count = math.prod(x.shape[:-rank].as_list())
+    tail = [-1, x.shape[-1]][-rank:]
+    if count == 1:
+        return [tf.reshape(x, tail)]
+    return tf.unstack(tf.reshape(x, [count, *tail]))
 
 
 class StackedDense(keras.layers.Layer):

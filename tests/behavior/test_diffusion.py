@@ -54,7 +54,8 @@ def test_coefficient_table():
     c = schedules.coefficients(schedules.vp(5))
     for t, row in VP_ROWS.items():
         actual = [
-            x[t] for x in (c.signal, c.noise, c.reverse_scale, c.reverse_noise, c.stddev)
+            x[t]
+            for x in (c.signal, c.noise, c.reverse_scale, c.reverse_noise, c.stddev)
         ]
         np.testing.assert_allclose(actual, row, atol=1e-6)
 
@@ -102,7 +103,9 @@ def _numpy_chain(predict, draws, beta, clip, temperature):
     x, last = draws[:, 0], len(beta) - 1
     for k in range(last + 1):
         t = last - k
-        x = (x - beta[t] / np.sqrt(1 - alpha_bar[t]) * predict(x, t)) / np.sqrt(alpha[t])
+        x = (x - beta[t] / np.sqrt(1 - alpha_bar[t]) * predict(x, t)) / np.sqrt(
+            alpha[t]
+        )
         if t > 0:
             x = x + temperature * np.sqrt(beta[t]) * draws[:, k + 1]
         x = np.clip(x, -1, 1) if clip else x

@@ -108,7 +108,9 @@ def test_q_bootstraps_from_the_value_after_its_step():
     critic.update(batch)
     # The Q gradient of the first step is reproducible from the new V only.
     fresh = _critic()
-    for variable, value in zip(fresh.value.variables, critic.value.variables, strict=True):
+    for variable, value in zip(
+        fresh.value.variables, critic.value.variables, strict=True
+    ):
         variable.assign(value)
     with tf.GradientTape() as tape:
         loss = fresh.q_loss(batch)

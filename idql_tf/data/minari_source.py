@@ -1,0 +1,240 @@
+"""Minari datasets: HDF5, one group per episode, T + 1 observations for T actions."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import pathlib
+import re
+from collections.abc import Sequence
+from typing import Any
+
+import h5py
+import numpy as np
+from gymnasium import spaces
+from gymnasium.envs.registration import EnvSpec
+
+from idql_tf.data.columns import Column, hdf5_column, reading
+from idql_tf.data.d4rl_source import open_check
+from idql_tf.data.environment_spaces import box_bounds
+from idql_tf.data.preprocessing import key_order
+from idql_tf.data.progress import slow_progress
+from idql_tf.data.scores import reference_for
+from idql_tf.data.source import SourceData
+from idql_tf.data.transitions import aligned_empty
+from idql_tf.errors import UserError
+
+_DATASET_ID = re.compile(r"([-\w]+/)*[-\w]+-v\d+")
+_DAMAGED = "is unreadable ({}); delete that folder and download it again"
+_ABSENT = (
+    "is not there and the download failed ({}); check the ID, connect to the "
+    "internet (downloads need `pip install huggingface_hub`), copy the dataset into "
+    "that folder, or set MINARI_DATASETS_PATH to where it is"
+)
+
+
+def load(name: str, observation_keys: Sequence[str] | None = None) -> SourceData:
+    """Reads a Minari dataset, downloading it if it is not here.
+
+    Terminations and truncations are the dataset's own; an episode that ends
+    with neither counts as a time-out.
+
+    Args:
+      name: an ID such as `D4RL/door/human-v2` (MINARI_DATASETS_PATH is
+        honoured), or the path of a dataset's folder.
+      observation_keys: keys of dict observations to use, in order.
+
+    Raises:
+      UserError: the dataset is not to be had, is damaged, has spaces other
+        than continuous vectors, or breaks the T + 1 rule.
+    """
+    path, metadata = _open(name)
+    space, where = metadata["observation_space"], f"minari:{name}"
+    keys = _keys(space, observation_keys, where)
+    bounds = box_bounds(metadata["action_space"], where)
+    with reading(path), h5py.File(path, "r") as file:
+        lengths = _episode_lengths(file, int(metadata["total_episodes"]), keys, where)
+        arrays = _read(file, lengths, keys, _widths(space, keys), len(bounds[0]))
+    row_starts = np.cumsum(lengths + 1) - lengths - 1
+    step_starts = np.cumsum(lengths) - lengths
+    return SourceData(
+        **arrays,
+        locate_row=lambda row: _locate(row, row_starts, "observation"),
+        locate_transition=lambda i: _locate(i, step_starts, "step"),
+        action_bounds=bounds,
+        env_spec=_env_spec(metadata),
+        observation_keys=keys,
+        reference=reference_for(None, metadata),
+    )
+
+
+def _open(name: str) -> tuple[pathlib.Path, dict[str, Any]]:
+    """Finds or downloads the dataset; returns its HDF5 file and metadata."""
+    import minari
+    from minari.storage.datasets_root_dir import get_dataset_path
+
+    folder = pathlib.Path(name).expanduser()
+    by_path = (folder / "data" / "metadata.json").is_file()
+    if not by_path:
+        if not _DATASET_ID.fullmatch(name):
+            raise UserError(
+                f"'{name}' is neither a Minari dataset ID nor a folder with "
+                f"data/metadata.json; expected an ID such as D4RL/door/human-v2; "
+                f"correct the name"
+            )
+        folder = get_dataset_path(name)
+    here = (folder / "data").is_dir()
+    try:
+        if by_path:
+            dataset = minari.MinariDataset(folder / "data")
+        else:
+            dataset = minari.load_dataset(name, download=True)
+    # Offline, a download raises whatever the hub's client library does.
+    except Exception as error:
+        detail = " ".join(str(error).split())[:300]
+        raise UserError(
+            f"Minari dataset '{name}': {folder} "
+            + (_DAMAGED if here else _ABSENT).format(detail)
+        ) from error
+    path = folder / "data" / "main_data.hdf5"
+    if not path.is_file():
+        raise UserError(
+            f"Minari dataset '{name}': {path} is missing; expected Minari's HDF5 "
+            f"format; download it again or store it with data_format='hdf5'"
+        )
+    open_check(path)
+    return path, dataset.storage.metadata
+
+
+def _env_spec(metadata: dict[str, Any]) -> str | None:
+    """Returns the recorded evaluation environment without outdated fields."""
+    recorded = metadata.get("eval_env_spec") or metadata.get("env_spec")
+    if not recorded:
+        return None
+    known = {field.name for field in dataclasses.fields(EnvSpec) if field.init}
+    spec = json.loads(recorded)
+    return json.dumps({key: spec[key] for key in spec if key in known})
+
+
+def _keys(
+    space: spaces.Space, wanted: Sequence[str] | None, where: str
+) -> tuple[str, ...]:
+    """Decides the flattening order and checks that it gives vectors."""
+    keys: tuple[str, ...] = ()
+    parts = {"observations": space}
+    if isinstance(space, spaces.Dict):
+        keys = key_order(list(space.spaces), wanted)
+        parts = {key: space.spaces[key] for key in keys}
+    elif wanted is not None:
+        key_order((), wanted)
+    for name, part in parts.items():
+        if not isinstance(part, spaces.Box) or len(part.shape) != 1:
+            raise UserError(
+                f"{where}: '{name}' is {part}; expected a one-dimensional Box; "
+                f"choose other load_dataset.observation_keys or flatten the data"
+            )
+    return keys
+
+
+def _widths(space: Any, keys: tuple[str, ...]) -> list[int]:
+    """Returns the width of each part of an observation, in order."""
+    return [space[key].shape[0] for key in keys] if keys else [space.shape[0]]
+
+
+def _columns(episode: h5py.Group, keys: tuple[str, ...]) -> list[Column]:
+    """Returns the parts of an episode's observations, in order."""
+    stored = episode["observations"]
+    if not keys:
+        return [hdf5_column(stored, "observations")]
+    return [hdf5_column(stored[key], f"observations/{key}") for key in keys]
+
+
+def _episode_lengths(
+    file: h5py.File, num_episodes: int, keys: tuple[str, ...], where: str
+) -> np.ndarray:
+    """Counts the actions of every episode, int64 [E], and checks alignment."""
+    if not num_episodes:
+        raise UserError(f"{where} has no episodes; expected at least 1; collect data")
+    lengths = np.zeros(num_episodes, np.int64)
+    for i in range(num_episodes):
+        try:
+            episode = file[f"episode_{i}"]
+            columns = _columns(episode, keys)
+            counts = {column.name: column.shape[0] for column in columns}
+            for part in ("actions", "rewards", "terminations", "truncations"):
+                counts[part] = len(episode[part])
+        except KeyError as error:
+            raise UserError(
+                f"{where}: episode {i} cannot be opened ({error.args[0]}); a combined "
+                f"dataset needs the ones it links to beside it; copy those too, or "
+                f"download it again"
+            ) from error
+        lengths[i] = counts.pop("actions")
+        _check_alignment(counts, int(lengths[i]), f"{where}: episode {i}")
+    return lengths
+
+
+def _check_alignment(counts: dict[str, int], actions: int, episode: str) -> None:
+    """Checks that one episode has T + 1 observations and T of all else."""
+    if not actions:
+        raise UserError(
+            f"{episode} has 0 actions; expected at least 1; delete the episode"
+        )
+    for name, count in counts.items():
+        if name.startswith("observations") and count != actions + 1:
+            raise UserError(
+                f"{episode} has {count} {name} for {actions} actions; Minari stores "
+                f"T + 1 = {actions + 1}; add the observation after the last action, "
+                f"or drop the last action, reward and flags"
+            )
+        if not name.startswith("observations") and count != actions:
+            raise UserError(
+                f"{episode} has {count} {name} for {actions} actions; expected "
+                f"{actions}; repair the episode"
+            )
+
+
+def _read(
+    file: h5py.File,
+    lengths: np.ndarray,
+    keys: tuple[str, ...],
+    widths: list[int],
+    action_size: int,
+) -> dict[str, np.ndarray]:
+    """Fills the preallocated arrays of `SourceData`, one episode at a time."""
+    total, num_episodes = int(lengths.sum()), len(lengths)
+    rows = aligned_empty((total + num_episodes, sum(widths)))
+    actions = aligned_empty((total, action_size))
+    rewards, masks = aligned_empty((total,)), aligned_empty((total,))
+    dones = np.empty(total, bool)
+    row = step = 0
+    with slow_progress("reading episodes", num_episodes) as advance:
+        for i, length in enumerate(lengths.tolist()):
+            episode, steps = file[f"episode_{i}"], slice(step, step + length)
+            left = 0
+            for column, width in zip(_columns(episode, keys), widths, strict=True):
+                column.fill(rows[row : row + length + 1, left : left + width])
+                left += width
+            hdf5_column(episode["actions"], "actions").fill(actions[steps])
+            hdf5_column(episode["rewards"], "rewards").fill(rewards[steps])
+            terminated = np.asarray(episode["terminations"], bool)
+            masks[steps] = 1 - terminated.astype(np.float32)
+            dones[steps] = terminated | np.asarray(episode["truncations"], bool)
+            dones[step + length - 1] = True
+            row, step = row + length + 1, step + length
+            advance(1)
+    index = np.arange(total, dtype=np.int32)
+    index += np.repeat(np.arange(num_episodes, dtype=np.int32), lengths)
+    return {
+        "rows": rows,
+        "index": index,
+        "actions": actions,
+        "rewards": rewards,
+        "masks": masks,
+        "dones": dones,
+    }
+
+
+def _locate(position: int, starts: np.ndarray, noun: str) -> str:
+    episode = int(np.searchsorted(starts, position, "right")) - 1
+    return f"row {position} (episode {episode}, {noun} {position - starts[episode]})"

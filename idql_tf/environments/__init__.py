@@ -1,0 +1,1 @@
+"""Gymnasium environments: making them, mazes, and collecting maze datasets."""

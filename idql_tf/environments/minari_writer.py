@@ -1,0 +1,109 @@
+"""Writes episodes as a Minari 0.5 dataset, without Minari's need for jax."""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import os
+import pathlib
+import re
+import shutil
+from collections.abc import Iterator
+from typing import Any
+
+import gymnasium
+import numpy as np
+from gymnasium.envs.registration import EnvSpec
+
+from idql_tf.errors import UserError
+
+
+@dataclasses.dataclass(frozen=True)
+class Episode:
+    """One episode of T steps: T + 1 dict observations, the rest [T, ...]."""
+
+    seed: int
+    observations: dict[str, np.ndarray]
+    actions: np.ndarray
+    rewards: np.ndarray
+    terminations: np.ndarray
+    truncations: np.ndarray
+
+
+def dataset_id(path: pathlib.Path) -> str:
+    """`runs/data/maze2d/umaze-v0` -> `maze2d/umaze-v0`, as Minari spells ids."""
+    from minari.dataset.minari_dataset import DATASET_ID_RE
+
+    path = path.absolute()
+    name = path.name if re.search(r"-v\d+$", path.name) else f"{path.name}-v0"
+    for candidate in (f"{path.parent.name}/{name}", name):
+        match = DATASET_ID_RE.fullmatch(candidate)
+        if match and match.group("version"):
+            return candidate
+    return "maze2d-v0"
+
+
+@contextlib.contextmanager
+def new_directory(path: pathlib.Path) -> Iterator[pathlib.Path]:
+    """Gives a sibling to write into, which becomes `path` if all went well."""
+    if path.exists() and not (path.is_dir() and not any(path.iterdir())):
+        raise UserError(
+            f"{path} exists; expected a new directory: name another --output"
+        )
+    # Absolute: Minari joins a relative directory to itself.
+    partial = path.absolute().parent / f".{path.name}.{os.getpid()}.partial"
+    try:
+        partial.mkdir(parents=True)
+    except OSError as error:
+        raise UserError(
+            f"cannot write to {path.parent} ({error.strerror}); name another --output"
+        ) from error
+    try:
+        yield partial
+        partial.rename(path)
+    finally:
+        shutil.rmtree(partial, ignore_errors=True)
+
+
+def write(
+    directory: pathlib.Path,
+    spec: EnvSpec,
+    episodes: list[Episode],
+    metadata: dict[str, Any],
+) -> None:
+    """Writes the episodes in Minari's HDF5 form (without its need for jax)."""
+    import minari
+    from minari.data_collector.episode_buffer import EpisodeBuffer
+    from minari.dataset.minari_storage import MinariStorage
+
+    storage = MinariStorage.new(
+        directory / "data",
+        observation_space=gymnasium.spaces.Dict(
+            {
+                key: _box(values.shape[1], np.inf)
+                for key, values in episodes[0].observations.items()
+            }
+        ),
+        action_space=_box(episodes[0].actions.shape[1], 1.0),
+        env_spec=spec,
+    )
+    storage.update_metadata(
+        metadata
+        | {
+            "author": {"idql_tf"},
+            "minari_version": minari.__version__,
+            "eval_env_spec": spec.to_json(),
+            "num_episodes_average_score": 100,
+        }
+    )
+    storage.update_episodes(EpisodeBuffer(**vars(episode)) for episode in episodes)
+    storage.update_episode_metadata([_statistics(episode) for episode in episodes])
+
+
+def _box(size: int, bound: float) -> gymnasium.spaces.Box:
+    return gymnasium.spaces.Box(-bound, bound, (size,), np.float32)
+
+
+def _statistics(episode: Episode) -> dict[str, float]:
+    names = ("sum", "mean", "std", "max", "min")
+    return {f"rewards_{n}": float(getattr(episode.rewards, n)()) for n in names}

@@ -1,0 +1,99 @@
+"""What a reader must know about a run: its data, versions and commands.
+
+Nothing here shows a folder of the machine the run was made on.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+import shlex
+from typing import Any
+
+from idql_tf.evaluation.records import Run
+
+
+def public_name(dataset: str | None) -> str:
+    """The dataset's name without the folders of this machine's disk."""
+    source, _, name = (dataset or "-").partition(":")
+    if not re.match(r"[/~\\]|[A-Za-z]:[\\/]", name):
+        return dataset or "-"
+    return f"{source}:{name.replace(chr(92), '/').rstrip('/').rpartition('/')[2]}"
+
+
+def task(run: Run) -> str:
+    """The environment's id, or the dataset's name where none is recorded."""
+    text = _info(run).get("env_spec") or ""
+    try:
+        return str(json.loads(text)["id"])
+    except (ValueError, TypeError, KeyError):
+        return text or public_name(_info(run).get("dataset"))
+
+
+def headline(run: Run, summary: dict[str, Any]) -> str:
+    """One line: data, run, seeds, critic updates."""
+    seeds = len(summary["seeds"])
+    facts = [public_name(_info(run).get("dataset")), f"run {run.name}"]
+    facts.append("1 seed" if seeds == 1 else f"{seeds} seeds")
+    if summary["methods"]:
+        steps = max(entry["step"] for entry in summary["methods"])
+        facts.append(f"{steps:,} critic updates")
+    return " · ".join(facts)
+
+
+def provenance(run: Run, summary: dict[str, Any]) -> list[tuple[str, str]]:
+    """Names and values: where data, scores and software come from."""
+    info, spec = _info(run), run.spec
+    episodes, versions = info.get("num_episodes"), spec.get("versions") or {}
+    sizes = [spec.get(name, "-") for name in ("observation_size", "action_size")]
+    return [
+        ("Dataset", public_name(info.get("dataset"))),
+        ("Content hash (SHA-256)", str(info.get("sha256") or "-")),
+        ("Episodes in the data", f"{episodes:,}" if episodes else "-"),
+        ("Evaluated in", task(run)),
+        ("Sizes", f"observation {sizes[0]}, action {sizes[1]}"),
+        ("Observation keys", ", ".join(info.get("observation_keys") or ()) or "-"),
+        ("Reward rule", _rule(spec.get("reward_rule") or {})),
+        ("Score reference", summary["reference_note"]),
+        ("Seeds", ", ".join(str(seed) for seed in summary["seeds"])),
+        ("Versions", ", ".join(f"{k} {v}" for k, v in versions.items()) or "-"),
+    ]
+
+
+def commands(run: Run, summary: dict[str, Any]) -> list[str]:
+    """Shell commands that train, evaluate and report the same again."""
+    dataset = shlex.quote(public_name(_info(run).get("dataset")))
+    seeds = ",".join(str(seed) for seed in summary["seeds"])
+    target = shlex.quote(f"runs/{run.name}")
+    return [
+        f"python launch/train.py --dataset {dataset} --run_dir {target} \\\n"
+        f"    --seeds {seeds} --gin_file config.gin",
+        *(
+            f"python launch/evaluate.py --run_dir {target} "
+            f"--episodes {entry['episodes_per_seed']} \\\n    --extraction "
+            f"{entry['extraction']} --num_candidates {entry['num_candidates']}"
+            for entry in summary["methods"]
+        ),
+        f"python launch/report.py --run_dir {target} --output report.html",
+    ]
+
+
+def specification(run: Run) -> str:
+    """spec.json as text, the dataset by its public name."""
+    name = public_name(_info(run).get("dataset"))
+    spec = run.spec | {"dataset": _info(run) | {"dataset": name}}
+    spec.pop("dataset_returns", None)
+    return json.dumps(spec, indent=2, ensure_ascii=False)
+
+
+def _info(run: Run) -> dict[str, Any]:
+    return run.spec.get("dataset") or {}
+
+
+def _rule(rule: dict[str, Any]) -> str:
+    if not rule:
+        return "-"
+    return (
+        f"{rule.get('name', '-')}: reward × {rule.get('scale', 1):g} "
+        f"+ {rule.get('offset', 0):g} for training"
+    )

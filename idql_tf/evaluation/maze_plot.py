@@ -1,0 +1,124 @@
+"""The picture of V over a maze, with trajectories of both methods."""
+
+from __future__ import annotations
+
+import zipfile
+from typing import Any
+
+import matplotlib
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.colors import ListedColormap
+from matplotlib.figure import Figure
+from matplotlib.patheffects import Normal, Stroke
+
+from idql_tf.errors import UserError
+from idql_tf.evaluation import plots
+from idql_tf.evaluation.records import Run
+
+_WALL = "#3E4C59"
+_REQUIRED = ("maze_map", "cell_size", "goal", "value_x", "value_y", "value")
+
+
+def maze(run: Run) -> str | None:
+    """Draws maze.npz, or returns None where the run has none.
+
+    One panel for the fewest and one for the most candidates, both over V
+    averaged over seeds; one panel of V alone where no trajectory is stored.
+
+    Raises:
+      UserError: maze.npz cannot be read or lacks an array.
+    """
+    path = run.path / "maze.npz"
+    if not path.is_file():
+        return None
+    try:
+        with np.load(path) as file:
+            stored = {name: file[name] for name in file.files}
+    except (OSError, ValueError, EOFError, zipfile.BadZipFile) as error:
+        raise UserError(
+            f"{path.name} cannot be read: {error}; evaluate again"
+        ) from error
+    missing = [name for name in _REQUIRED if name not in stored]
+    if missing:
+        raise UserError(f"{path.name} lacks {', '.join(missing)}; evaluate again")
+    candidates = np.unique(stored.get("trajectory_num_candidates", np.array([])))
+    shown = sorted({candidates[0], candidates[-1]}) if candidates.size else [None]
+    with matplotlib.rc_context(plots.STYLE | {"axes.grid": False}):
+        return _draw(stored, shown)
+
+
+def cell_edges(stored: dict[str, Any]) -> tuple[np.ndarray, np.ndarray]:
+    """x edges [cols + 1] and y edges [rows + 1], row 0 on top."""
+    rows, cols = stored["maze_map"].shape
+    size = float(stored["cell_size"])
+    return (
+        (np.arange(cols + 1) - cols / 2) * size,
+        (rows / 2 - np.arange(rows + 1)) * size,
+    )
+
+
+def _draw(stored: dict[str, Any], shown: list[Any]) -> str:
+    rows, cols = stored["maze_map"].shape
+    width = 8.2 if len(shown) > 1 else 5.0
+    shape = (rows - 1.4) / (cols - 1.4)
+    height = (width - 1.2) / len(shown) * shape + 0.75
+    figure = Figure(figsize=(width, min(height, 7.5)), layout="constrained")
+    all_axes = figure.subplots(1, len(shown), squeeze=False)[0]
+    for axes, number in zip(all_axes, shown, strict=True):
+        image = _ground(axes, stored)
+        axes.set_title("V" if number is None else _title(stored, int(number)))
+        if number is not None:
+            _trajectories(axes, stored, int(number))
+    bar = figure.colorbar(image, ax=list(all_axes), shrink=0.85, pad=0.02, aspect=25)
+    bar.set_label("value V (expected discounted return)")
+    bar.outline.set_visible(False)
+    return plots.to_svg(figure)
+
+
+def _ground(axes: Axes, stored: dict[str, Any]) -> Any:
+    """Value, walls and goal; returns the coloured mesh."""
+    value = plots.nanmean(
+        np.asarray(stored["value"], dtype=float).reshape(
+            -1, stored["value"].shape[-2] * stored["value"].shape[-1]
+        )
+    ).reshape(stored["value"].shape[-2:])
+    image = axes.pcolormesh(
+        stored["value_x"],
+        stored["value_y"],
+        np.ma.masked_invalid(value),
+        cmap="viridis",
+        shading="nearest",
+        rasterized=True,
+    )
+    x, y = cell_edges(stored)
+    walls = np.ma.masked_equal(stored["maze_map"], 0)
+    axes.pcolormesh(x, y, walls, cmap=ListedColormap([_WALL]), rasterized=True)
+    goal = np.asarray(stored["goal"], dtype=float)
+    axes.plot(*goal, "*", ms=17, color="#FFD60A", mec="black", mew=1.0, zorder=6)
+    # Most of the outer wall is cut off; the background closes the seams between
+    # the value's grid and the walls.
+    rim = 0.7 * float(stored["cell_size"])
+    axes.set(xlim=(x[0] + rim, x[-1] - rim), ylim=(y[-1] + rim, y[0] - rim))
+    axes.set(aspect="equal", xlabel="x (m)", ylabel="y (m)", facecolor=_WALL)
+    for spine in axes.spines.values():
+        spine.set_visible(False)
+    return image
+
+
+def _trajectories(axes: Axes, stored: dict[str, Any], number: int) -> None:
+    outline = [Stroke(linewidth=2.4, foreground="black", alpha=0.55), Normal()]
+    for path in stored["trajectory_xy"][stored["trajectory_num_candidates"] == number]:
+        path = path[np.isfinite(path).all(axis=-1)]
+        if len(path):
+            axes.plot(*path.T, color="white", lw=1.2, path_effects=outline, zorder=4)
+            axes.plot(*path[0], "o", color="white", mec="black", ms=5, zorder=5)
+
+
+def _title(stored: dict[str, Any], number: int) -> str:
+    which = stored["trajectory_num_candidates"] == number
+    name = "Behaviour cloning" if number == 1 else "IDQL"
+    title = f"{name} (N = {number})\n{int(which.sum())} episodes"
+    if "trajectory_return" in stored:
+        title += f", mean return {stored['trajectory_return'][which].mean():,.4g}"
+    return title

@@ -1,0 +1,189 @@
+"""Evaluates a learner's policies in the data's environment, every episode kept."""
+
+from __future__ import annotations
+
+import csv
+from collections.abc import Callable, Sequence
+
+import gin
+import numpy as np
+import tensorflow as tf
+from rich.console import Console
+from rich.progress import Progress
+
+from idql_tf import extraction
+from idql_tf.data import scores
+from idql_tf.evaluation import maze_picture, report, rollouts, summary
+from idql_tf.evaluation.rollouts import Episodes
+from idql_tf.runs.directory import Run
+from idql_tf.training.learner import Learner
+from idql_tf.training.metrics import append_rows, drop_rows
+
+HEADER = (
+    "phase",
+    "step",
+    "seed",
+    "extraction",
+    "num_candidates",
+    "episode",
+    "return",
+    "length",
+    "normalized_score",
+    "success",
+)
+
+Method = tuple[str, int]
+
+
+@gin.configurable("evaluate", denylist=["run", "learner", "console"])
+class Evaluator:
+    """Evaluations of one run: the same start states for every method and step.
+
+    Args:
+      run: the run.
+      learner: whose policies are evaluated.
+      console: where progress is drawn.
+      methods: (extraction, num_candidates) pairs.
+      evaluation_seed: decides the start states and the policies' draws.
+      max_parallel: environments per seed, at most.
+    """
+
+    def __init__(
+        self,
+        run: Run,
+        learner: Learner,
+        console: Console,
+        methods: Sequence[Method],
+        evaluation_seed: int,
+        max_parallel: int,
+    ) -> None:
+        self.methods = [(str(name), int(count)) for name, count in methods]
+        self._run, self._learner, self._console = run, learner, console
+        self._seed, self._max_parallel = evaluation_seed, max_parallel
+        self._policies: dict[Method, tf.types.experimental.GenericFunction] = {}
+        self._file = run.file("evaluations.csv")
+
+    def resume(self, step: int) -> None:
+        """Forgets evaluations of steps that a killed run has lost."""
+        drop_rows(self._file, step)
+
+    def evaluate(
+        self, step: int, episodes: int, methods: Sequence[Method] | None = None
+    ) -> None:
+        """Evaluates the methods not yet recorded at this step with these episodes.
+
+        Appends to evaluations.csv and, in a maze, replaces maze.npz.
+
+        Raises:
+          UserError: there is no environment to evaluate in.
+        """
+        done = self._recorded(step, episodes)
+        outcomes = {}
+        for method in methods or self.methods:
+            if method not in done:
+                outcomes[method] = self._episodes(method, episodes)
+                rows = self._rows(step, method, outcomes[method])
+                append_rows(self._file, HEADER, rows)
+        if len(outcomes) == len(methods or self.methods):
+            self._save_maze(outcomes)
+
+    def finish(self) -> None:
+        """Writes summary.json and report.html, and prints the table."""
+        found = summary.write(self._run.path)
+        report.write([self._run.path])
+        self._console.print(summary.format_table(found), markup=False, highlight=False)
+        self._console.print(f"report: {self._run.file('report.html')}", markup=False)
+
+    def _recorded(self, step: int, episodes: int) -> set[Method]:
+        if not self._file.exists():
+            return set()
+        with open(self._file, newline="") as file:
+            rows = [r for r in csv.DictReader(file) if r["step"] == str(step)]
+        counts: dict[Method, int] = {}
+        for row in rows:
+            method = (row["extraction"], int(row["num_candidates"]))
+            counts[method] = counts.get(method, 0) + 1
+        wanted = episodes * len(self._run.seeds)
+        return {method for method, count in counts.items() if count >= wanted}
+
+    def _episodes(self, method: Method, episodes: int) -> Episodes:
+        title = f"evaluating {method[0]} N={method[1]}"
+        policy = self._policy(method)
+        with Progress(console=self._console, transient=True) as progress:
+            task = progress.add_task(title, total=episodes * len(self._run.seeds))
+            return rollouts.run_episodes(
+                policy,
+                self._run.info,
+                len(self._run.seeds),
+                episodes,
+                self._seed,
+                self._max_parallel,
+                lambda finished, _: progress.update(task, completed=finished),
+            )
+
+    def _policy(self, method: Method) -> Callable[[np.ndarray, int], np.ndarray]:
+        if method not in self._policies:
+            self._policies[method] = compile_policy(self._learner, method)
+        policy = self._policies[method]
+        # Apart from the training seeds, so that no evaluation repeats their draws.
+        seeds = tf.constant(self._run.seeds, tf.int64) + 1_000_003 * (self._seed + 1)
+
+        def act(observations: np.ndarray, step: int) -> np.ndarray:
+            return policy(observations, seeds, tf.constant(step, tf.int64)).numpy()
+
+        return act
+
+    def _rows(self, step: int, method: Method, outcome: Episodes) -> list[tuple]:
+        reference = self._run.info.reference
+        rows = []
+        for member, seed in enumerate(self._run.seeds):
+            for episode, value in enumerate(outcome.returns[member]):
+                success = outcome.successes[member, episode]
+                score = "" if reference is None else scores.normalize(value, reference)
+                rows.append(
+                    (
+                        "offline",
+                        step,
+                        seed,
+                        *method,
+                        episode,
+                        f"{value:.6g}",
+                        outcome.lengths[member, episode],
+                        score if score == "" else f"{float(score):.6g}",
+                        "" if np.isnan(success) else f"{success:g}",
+                    )
+                )
+        return rows
+
+    def _save_maze(self, outcomes: dict[Method, Episodes]) -> None:
+        info = self._run.info
+        points = maze_picture.maze_points(str(info.env_spec), info)
+        if points is None:
+            return
+        observations = np.tile(points.observations, (len(self._run.seeds), 1, 1))
+        values = self._learner.critic.value(tf.constant(observations)).numpy()
+        argmax = {n: o for (name, n), o in outcomes.items() if name == "argmax"}
+        maze_picture.save_maze(
+            self._run.file("maze.npz"), points, values, argmax, self._run.seeds
+        )
+
+
+def compile_policy(
+    learner: Learner, method: Method
+) -> tf.types.experimental.GenericFunction:
+    """Compiles (observations [S, B, D], seeds [S], step) -> actions [S, B, A]."""
+    name, num_candidates = method
+
+    @tf.function(reduce_retracing=True, autograph=False)
+    def policy(observations: tf.Tensor, seeds: tf.Tensor, step: tf.Tensor) -> tf.Tensor:
+        return extraction.extract(
+            learner.critic,
+            learner.behavior,
+            observations,
+            seeds,
+            step,
+            name,
+            num_candidates,
+        ).action
+
+    return policy

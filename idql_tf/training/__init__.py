@@ -1,0 +1,1 @@
+"""The seed-stacked learner, its loop, checkpoints and logs."""

@@ -1,0 +1,60 @@
+"""Checkpoints of a learner: weights, averages, optimizer slots and counters."""
+
+from __future__ import annotations
+
+import pathlib
+
+import tensorflow as tf
+
+from idql_tf.errors import UserError
+from idql_tf.training.learner import Learner
+
+
+class Checkpoints:
+    """The last k checkpoints of a learner, each complete or absent.
+
+    TensorFlow writes the data, then the index, then renames the `checkpoint`
+    file that names them: a kill at any moment leaves the previous one in force.
+
+    Args:
+      directory: where they are kept.
+      learner: what is saved and restored.
+      keep: how many of the newest are kept.
+    """
+
+    def __init__(self, directory: pathlib.Path, learner: Learner, keep: int) -> None:
+        self._learner = learner
+        self._checkpoint = tf.train.Checkpoint(learner=learner)
+        self._manager = tf.train.CheckpointManager(
+            self._checkpoint, str(directory), keep, checkpoint_name="step"
+        )
+        self._directory = directory
+
+    def save(self) -> None:
+        """Writes a checkpoint named by the critic step."""
+        self._manager.save(checkpoint_number=int(self._learner.critic_step))
+
+    def restore(self) -> int | None:
+        """Loads the newest checkpoint that can be read.
+
+        Returns:
+          The critic step reached, or None if there is no checkpoint.
+
+        Raises:
+          UserError: there are checkpoints and none fits or can be read.
+        """
+        problems = []
+        for path in reversed(self._manager.checkpoints):
+            try:
+                status = self._checkpoint.restore(path)
+                status.assert_existing_objects_matched().assert_consumed()
+                return int(self._learner.critic_step)
+            except (tf.errors.OpError, AssertionError, ValueError) as error:
+                reason = str(error).strip().splitlines()[0][:120]
+                problems.append(f"{pathlib.Path(path).name}: {reason}")
+        if problems:
+            raise UserError(
+                f"no checkpoint in {self._directory} fits this run "
+                f"({'; '.join(problems)}); restore the files or start a new run"
+            )
+        return None

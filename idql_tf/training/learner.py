@@ -1,0 +1,147 @@
+"""S seeds trained by one program that runs a block of updates per call."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+import gin
+import tensorflow as tf
+
+from idql_tf.behavior.updates import Behavior
+from idql_tf.critic.updates import Critic
+from idql_tf.nn import dense, randomness
+from idql_tf.training.arrays import DeviceArrays, behavior_batch, critic_batch
+
+Metrics = dict[str, tf.Tensor]
+
+
+@gin.configurable(denylist=["observation_size", "action_size", "seeds"])
+class Learner(tf.Module):
+    """Critic and behaviour model of S seeds and their compiled training block.
+
+    Args:
+      observation_size: D.
+      action_size: A.
+      seeds: training seeds, one per member of the stack.
+      critic_batch_size: transitions per critic update and seed.
+      behavior_batch_size: transitions per behaviour update and seed.
+      validation_batch_size: held-out transitions per validation, at most.
+      xla: compile with XLA; None does where it is faster, that is on a GPU
+        (launch/benchmark.py measures both).
+    """
+
+    def __init__(
+        self,
+        observation_size: int,
+        action_size: int,
+        seeds: Sequence[int],
+        critic_batch_size: int,
+        behavior_batch_size: int,
+        validation_batch_size: int,
+        xla: bool | None = None,
+    ) -> None:
+        super().__init__(name="learner")
+        self.seeds = tuple(int(seed) for seed in seeds)
+        self._seeds = tf.constant(self.seeds, tf.int64)
+        sizes = (observation_size, action_size, self.seeds)
+        self.critic = Critic(*sizes)
+        self.behavior = Behavior(*sizes)
+        self.critic_step = tf.Variable(0, dtype=tf.int64, trainable=False)
+        self._critic_batch_size = critic_batch_size
+        self._behavior_batch_size = behavior_batch_size
+        self._validation_batch_size = validation_batch_size
+        xla = dense.on_gpu() if xla is None else xla
+        compiled = {"autograph": False, "jit_compile": True if xla else None}
+        self._block = tf.function(self._train, **compiled)
+        self._validate = tf.function(self._validation_losses, **compiled)
+
+    @property
+    def behavior_step(self) -> tf.Variable:
+        """Behaviour updates taken."""
+        return self.behavior.optimizer.step
+
+    def train(
+        self, arrays: DeviceArrays, critic_updates: int, behavior_updates: int
+    ) -> dict[str, tf.Tensor]:
+        """Takes the updates in one compiled call.
+
+        Returns:
+          Metric means over the block, [S] each, named 'critic/...' and
+          'behavior/...'.
+        """
+        counts = tf.constant([critic_updates, behavior_updates], tf.int32)
+        metrics = self._block(arrays, counts)
+        if not critic_updates:
+            metrics = {k: v for k, v in metrics.items() if k.startswith("behavior/")}
+        if not behavior_updates:
+            metrics = {k: v for k, v in metrics.items() if k.startswith("critic/")}
+        return metrics
+
+    def validate(self, arrays: DeviceArrays) -> Metrics:
+        """Losses on held-out transitions, [S] each; changes nothing.
+
+        The batch and the draws are the same at every call, dropout is off, and
+        the behaviour loss is the averaged network's.
+        """
+        if not len(arrays.validation):
+            return {}
+        return self._validate(arrays)
+
+    def update_critic(self, arrays: DeviceArrays) -> Metrics:
+        """One critic update on a batch drawn from the training part."""
+        chosen = self._draw("critic/batch", self.critic_step, self._critic_batch_size)
+        batch = critic_batch(arrays, tf.gather(arrays.train, chosen(arrays.train)))
+        self.critic_step.assign_add(1)
+        return self.critic.update(batch)
+
+    def update_behavior(self, arrays: DeviceArrays) -> Metrics:
+        """One behaviour update on a batch drawn from the training part."""
+        chosen = self._draw(
+            "behavior/batch", self.behavior_step, self._behavior_batch_size
+        )
+        batch = behavior_batch(arrays, tf.gather(arrays.train, chosen(arrays.train)))
+        return self.behavior.update(*batch)
+
+    def _draw(self, stream: str, step: tf.Tensor, size: int) -> Callable:
+        keys = randomness.keys(self._seeds, stream, step)
+        return lambda pool: randomness.integers(keys, [size], tf.shape(pool)[0])
+
+    def _train(self, arrays: DeviceArrays, counts: tf.Tensor) -> Metrics:
+        critic = _repeat(lambda: self.update_critic(arrays), counts[0])
+        behavior = _repeat(lambda: self.update_behavior(arrays), counts[1])
+        return _named("critic", critic) | _named("behavior", behavior)
+
+    def _validation_losses(self, arrays: DeviceArrays) -> Metrics:
+        size = tf.minimum(self._validation_batch_size, tf.shape(arrays.validation)[0])
+        chosen = tf.tile(arrays.validation[None, :size], [len(self.seeds), 1])
+        losses = self.critic.losses(critic_batch(arrays, chosen))
+        observations, actions = behavior_batch(arrays, chosen)
+        behavior_loss = self.behavior.loss(
+            self.behavior.average, observations, actions, 0, training=False
+        )
+        return {
+            "validation/v_loss": losses["v_loss"],
+            "validation/q_loss": losses["q_loss"],
+            "validation/behavior_loss": behavior_loss,
+        }
+
+
+def _named(room: str, metrics: Metrics) -> Metrics:
+    return {f"{room}/{name}": value for name, value in metrics.items()}
+
+
+def _repeat(update: Callable[[], Metrics], count: tf.Tensor) -> Metrics:
+    """Runs `update` `count` times in the graph; returns the means of its metrics."""
+    shapes = tf.function(update, autograph=False).get_concrete_function()
+    names = sorted(shapes.structured_outputs)
+    start = [tf.zeros(shapes.structured_outputs[n].shape) for n in names]
+
+    def step(i: tf.Tensor, *sums: tf.Tensor) -> tuple:
+        metrics = update()
+        return i + 1, *(s + metrics[n] for s, n in zip(sums, names, strict=True))
+
+    _, *sums = tf.while_loop(
+        lambda i, *_: i < count, step, (tf.constant(0), *start), parallel_iterations=1
+    )
+    taken = tf.cast(tf.maximum(count, 1), tf.float32)
+    return {n: s / taken for n, s in zip(names, sums, strict=True)}

@@ -1,0 +1,124 @@
+"""metrics.csv and TensorBoard, continued without duplicates after a resume."""
+
+from __future__ import annotations
+
+import csv
+import io
+import math
+import os
+import pathlib
+from collections.abc import Mapping, Sequence
+
+import tensorflow as tf
+
+METRICS_HEADER = ("phase", "step", "seed", "name", "value")
+
+
+def append_rows(
+    path: pathlib.Path, header: Sequence[str], rows: Sequence[Sequence]
+) -> None:
+    """Appends whole rows in one write, the header first in a new file."""
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    if not path.exists() or path.stat().st_size == 0:
+        writer.writerow(header)
+    writer.writerows(rows)
+    with open(path, "a") as file:
+        file.write(text.getvalue())
+        file.flush()
+        os.fsync(file.fileno())
+
+
+def drop_rows(path: pathlib.Path, keep: Mapping[str, int] | int) -> None:
+    """Removes rows past a step, and a last row that a kill cut off.
+
+    Args:
+      path: a CSV file with a `step` column; may be absent.
+      keep: the largest step kept; or one for each first part of `name`
+        ('critic', 'behavior', ...), for these count steps of their own.
+    """
+    if not path.exists():
+        return
+    lines = path.read_text().splitlines(keepends=True)
+    if not lines:
+        return
+    header = next(csv.reader([lines[0]]))
+    step, kept = header.index("step"), [lines[0]]
+    for line in lines[1:]:
+        row = next(csv.reader([line]))
+        if not line.endswith("\n") or len(row) != len(header):
+            continue
+        limit = keep
+        if not isinstance(keep, int):
+            limit = keep[_clock(row[header.index("name")])]
+        if int(row[step]) <= limit:
+            kept.append(line)
+    partial = path.with_name(f".{path.name}.{os.getpid()}.partial")
+    partial.write_text("".join(kept))
+    partial.replace(path)
+
+
+def _clock(name: str) -> str:
+    """'behavior' for metrics counted in behaviour updates, else 'critic'."""
+    return "behavior" if "behavior" in name else "critic"
+
+
+class MetricsLog:
+    """Writes metric values of S seeds to metrics.csv and TensorBoard.
+
+    Args:
+      path: the run directory.
+      seeds: the S seeds.
+      phase: 'offline' or 'online'.
+    """
+
+    def __init__(self, path: pathlib.Path, seeds: Sequence[int], phase: str) -> None:
+        self._file = path / "metrics.csv"
+        self._seeds, self._phase = tuple(seeds), phase
+        self._board = [
+            tf.summary.create_file_writer(str(path / "tensorboard" / f"seed_{seed}"))
+            for seed in seeds
+        ]
+
+    def resume(self, critic_step: int, behavior_step: int) -> None:
+        """Forgets what a killed run wrote after its last checkpoint."""
+        drop_rows(self._file, {"critic": critic_step, "behavior": behavior_step})
+
+    def write(
+        self,
+        metrics: Mapping[str, Sequence[float]],
+        critic_step: int,
+        behavior_step: int,
+    ) -> None:
+        """Writes values [S] of each metric at its own step count."""
+        steps = {"critic": critic_step, "behavior": behavior_step}
+        rows = []
+        for name, values in sorted(metrics.items()):
+            step = steps[_clock(name)]
+            for seed, board, value in zip(
+                self._seeds, self._board, values, strict=True
+            ):
+                rows.append((self._phase, step, seed, name, f"{float(value):.7g}"))
+                with board.as_default():
+                    tf.summary.scalar(name, float(value), step)
+        append_rows(self._file, METRICS_HEADER, rows)
+        for board in self._board:
+            board.flush()
+
+
+def check_finite(
+    metrics: Mapping[str, Sequence[float]], seeds: Sequence[int], critic_step: int
+) -> None:
+    """Stops a run that has diverged.
+
+    Raises:
+      FloatingPointError: names the metric, the seed and the block's last step.
+    """
+    for name, values in metrics.items():
+        for seed, value in zip(seeds, values, strict=True):
+            if not math.isfinite(value):
+                raise FloatingPointError(
+                    f"{name} of seed {seed} became {value} in the block ending at "
+                    f"critic step {critic_step}; the last checkpoint is kept; try a "
+                    "smaller learning rate or the reward rule of the task"
+                )

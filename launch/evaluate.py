@@ -1,0 +1,44 @@
+"""Evaluates a trained run and renews its evaluations.csv, summary and report.
+
+Example:
+  python launch/evaluate.py --run_dir runs/umaze --episodes 100 \
+      --extraction argmax --num_candidates 64
+
+Without --num_candidates the run's own methods are evaluated (IDQL and N = 1).
+The run's own configuration is used; --gin_file and --gin_param are not needed.
+"""
+
+import pathlib
+import sys
+
+sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1]))
+
+from absl import flags  # noqa: E402
+
+from idql_tf import cli  # noqa: E402
+
+RUN_DIR = flags.DEFINE_string("run_dir", None, "A run of train.py.", required=True)
+EPISODES = flags.DEFINE_integer(
+    "episodes", None, "Episodes per seed; default: as in training.", lower_bound=1
+)
+EXTRACTION = flags.DEFINE_enum(
+    "extraction",
+    "argmax",
+    ["argmax", "implicit", "softmax"],
+    "How an action is chosen.",
+)
+NUM_CANDIDATES = flags.DEFINE_integer(
+    "num_candidates", None, "Candidates per observation.", lower_bound=1
+)
+cli.define_gin_flags()
+
+
+def main() -> None:
+    from idql_tf.runs import jobs
+
+    cli.load_gin()
+    jobs.evaluate(RUN_DIR.value, EPISODES.value, EXTRACTION.value, NUM_CANDIDATES.value)
+
+
+if __name__ == "__main__":
+    cli.run(main)
