@@ -44,7 +44,9 @@ EXTRAS_REQUIRE = {
         "ruff>=0.17,<0.18",
         "exceptiongroup<1.3; python_version < '3.11'",
     ],
-    "cluster": ["ray[default]==2.*"],
+    # The newest lines that resolve beside tf-agents' typing-extensions 4.5.0; left
+    # open, pip searches for minutes.
+    "cluster": ["ray[default]==2.55.*", "pydantic<2"],
 }
 
 

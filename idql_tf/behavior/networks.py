@@ -121,7 +121,7 @@ class ScoreNetwork(keras.Model, abc.ABC):
           observations: [S, B, D].
           steps: int32 [S, B] in {0, ..., num_steps - 1}.
           num_steps: T.
-          draws: uniform [S, n, B, F] for dropout; None switches it off.
+          draws: random int32 [S, n, B, F] for dropout; None switches it off.
 
         Returns:
           Noise [S, B, A].

@@ -90,7 +90,7 @@ class Behavior(tf.Module):
         draws = None
         if training and score.dropout_shape:
             shape = [*score.dropout_shape, batch, score.hidden_dim]
-            draws = randomness.uniform(key("dropout"), shape)
+            draws = randomness.bits(key("dropout"), shape)
         noisy = diffusion.corrupt(actions, steps, noise, self.coefficients)
         predicted = score(noisy, observations, steps, num_steps, draws)
         return tf.reduce_mean(diffusion.loss(predicted, noise), -1)

@@ -102,26 +102,27 @@ def layer_norm(
 
 
 @_one_pass
-def _drop(x: tf.Tensor, draws: tf.Tensor, rate: tf.Tensor) -> tf.Tensor:
-    return tf.where(draws >= rate, x / (1.0 - rate), 0.0)
+def _drop(x: tf.Tensor, words: tf.Tensor, rate: tf.Tensor) -> tf.Tensor:
+    kept = words >= tf.cast((tf.cast(rate, tf.float64) - 0.5) * 2.0**32, tf.int32)
+    return tf.where(kept, x / (1.0 - rate), 0.0)
 
 
 @tf.custom_gradient
 def dropout(
-    x: tf.Tensor, draws: tf.Tensor, rate: tf.Tensor
+    x: tf.Tensor, words: tf.Tensor, rate: tf.Tensor
 ) -> tuple[tf.Tensor, Callable]:
-    """Zeroes x where `draws` < `rate` and scales the rest by 1 / (1 - rate).
+    """Zeroes each x with probability `rate` and scales the rest by 1 / (1 - rate).
 
     Args:
       x: any shape.
-      draws: uniform draws in [0, 1) of the same shape.
-      rate: scalar in [0, 1).
+      words: random int32 of the same shape (`randomness.bits`).
+      rate: float32 scalar in [0, 1).
     """
-    return _drop(x, draws, rate), lambda upstream: (
-        _drop(upstream, draws, rate),
-        None,
-        None,
-    )
+
+    def gradient(upstream: tf.Tensor) -> tuple[tf.Tensor, None, None]:
+        return _drop(upstream, words, rate), None, None
+
+    return _drop(x, words, rate), gradient
 
 
 ACTIVATIONS = {"mish": mish, "swish": swish, "relu": tf.nn.relu}

@@ -1,11 +1,12 @@
 """Randomness as a function of (seed, stream, step), with nothing to save.
 
-Every draw is stateless Philox. A member of a stack draws with its own seed,
+Every draw is stateless Philox, the same with and without XLA. A member of a stack draws with its own seed,
 so it sees the numbers it would see alone.
 """
 
 from __future__ import annotations
 
+import math
 import zlib
 from collections.abc import Callable
 
@@ -36,18 +37,38 @@ def per_member(draw: Callable[[tf.Tensor], tf.Tensor], keys_: tf.Tensor) -> tf.T
     return tf.stack([draw(key) for key in tf.unstack(keys_)])
 
 
-def normal(keys_: tf.Tensor, shape: list) -> tf.Tensor:
-    """Standard normal draws [S, *shape]."""
+def bits(keys_: tf.Tensor, shape: list) -> tf.Tensor:
+    """Random words int32 [S, *shape], all values equally likely."""
     return per_member(
-        lambda key: tf.random.stateless_normal(shape, key, alg=ALGORITHM), keys_
+        lambda key: tf.random.stateless_uniform(
+            shape, key, None, None, tf.int32, alg=ALGORITHM
+        ),
+        keys_,
     )
+
+
+# TensorFlow makes floats from Philox words in one way, XLA in another. These two
+# are built from the words themselves, so compiling changes no draw.
+def _unit(words: tf.Tensor) -> tf.Tensor:
+    """Maps words to the centres of 2**23 equal parts of (0, 1)."""
+    low = tf.bitwise.bitwise_and(words, 0x7FFFFF)
+    return (tf.cast(low, tf.float32) + 0.5) * 2.0**-23
+
+
+@tf.function(jit_compile=True, autograph=False)
+def _box_muller(words: tf.Tensor) -> tf.Tensor:
+    radius = tf.sqrt(-2.0 * tf.math.log(_unit(words[:, 0])))
+    return radius * tf.cos(2.0 * math.pi * _unit(words[:, 1]))
 
 
 def uniform(keys_: tf.Tensor, shape: list) -> tf.Tensor:
-    """Uniform draws [S, *shape] in [0, 1)."""
-    return per_member(
-        lambda key: tf.random.stateless_uniform(shape, key, alg=ALGORITHM), keys_
-    )
+    """Uniform draws [S, *shape] strictly between 0 and 1."""
+    return _unit(bits(keys_, shape))
+
+
+def normal(keys_: tf.Tensor, shape: list) -> tf.Tensor:
+    """Standard normal draws [S, *shape] (Box and Muller 1958)."""
+    return _box_muller(bits(keys_, [2, *shape]))
 
 
 def integers(keys_: tf.Tensor, shape: list, maximum: tf.Tensor | int) -> tf.Tensor:

@@ -10,6 +10,16 @@ from idql_tf.errors import UserError
 from idql_tf.training.learner import Learner
 
 
+# A damaged file reaches Python as any of these, by the place of the damage.
+_UNREADABLE = (
+    tf.errors.OpError,
+    AssertionError,
+    IndexError,
+    RuntimeError,
+    ValueError,
+)
+
+
 class Checkpoints:
     """The last k checkpoints of a learner, each complete or absent.
 
@@ -49,7 +59,7 @@ class Checkpoints:
                 status = self._checkpoint.restore(path)
                 status.assert_existing_objects_matched().assert_consumed()
                 return int(self._learner.critic_step)
-            except (tf.errors.OpError, AssertionError, ValueError) as error:
+            except _UNREADABLE as error:
                 reason = str(error).strip().splitlines()[0][:120]
                 problems.append(f"{pathlib.Path(path).name}: {reason}")
         if problems:

@@ -155,21 +155,25 @@ def train(
             check_finite(metrics, learner.seeds, step)
             pending.append(metrics)
             progress.update(task, completed=step)
-            if settings.due(settings.log_every, step):
+            evaluation_due = settings.due(settings.evaluate_every, step)
+            save = bool(stop) or evaluation_due
+            save = save or settings.due(settings.checkpoint_every, step)
+            # Metrics average the blocks since the last row; one at every checkpoint
+            # makes a resumed run's rows those of an uninterrupted one.
+            if save or settings.due(settings.log_every, step):
                 elapsed = time.perf_counter() - clock
                 rate = (step - clock_step) / max(elapsed, 1e-9)
                 _write(log, learner, arrays, pending, rate, step)
                 pending = []
                 clock, clock_step = time.perf_counter(), step
-            evaluation_due = settings.due(settings.evaluate_every, step)
-            if stop or evaluation_due or settings.due(settings.checkpoint_every, step):
+            if save:
                 checkpoints.save()
             if stop:
                 console.print(f"SIGTERM: saved at critic step {step:,}")
                 return False
             if evaluation_due:
                 evaluate(step)
-                clock, clock_step = time.perf_counter(), step
+                clock = time.perf_counter()
     return True
 
 

@@ -1,0 +1,45 @@
+import numpy as np
+import pytest
+import tensorflow as tf
+from scipy import stats
+
+from idql_tf.nn import randomness
+
+
+def _keys(*seeds, stream="noise", step=3):
+    return randomness.keys(tf.constant(seeds, tf.int64), stream, step)
+
+
+@pytest.mark.parametrize("draw", [randomness.uniform, randomness.normal])
+def test_compiling_changes_no_draw(draw):
+    plain = tf.function(lambda: draw(_keys(1, 2), [50, 3]))
+    compiled = tf.function(lambda: draw(_keys(1, 2), [50, 3]), jit_compile=True)
+    np.testing.assert_allclose(plain(), compiled(), atol=1e-6)
+
+
+def test_a_member_draws_what_it_would_alone():
+    stack = randomness.normal(_keys(4, 9), [6])
+    np.testing.assert_array_equal(stack[1], randomness.normal(_keys(9), [6])[0])
+
+
+def test_seed_stream_and_step_each_change_the_draw():
+    first = randomness.bits(_keys(4), [8]).numpy()
+    for other in (_keys(5), _keys(4, stream="dropout"), _keys(4, step=4)):
+        assert not np.array_equal(first, randomness.bits(other, [8]))
+    np.testing.assert_array_equal(first, randomness.bits(_keys(4), [8]))
+
+
+def test_distributions():
+    normal = randomness.normal(_keys(0), [200_000]).numpy()[0]
+    uniform = randomness.uniform(_keys(0), [200_000]).numpy()[0]
+    assert stats.kstest(normal, "norm").pvalue > 1e-3
+    assert stats.kstest(uniform, "uniform").pvalue > 1e-3
+    assert uniform.min() > 0 and uniform.max() < 1
+    drawn = randomness.integers(_keys(0), [60_000], 6).numpy()
+    assert stats.chisquare(np.bincount(drawn[0], minlength=6)).pvalue > 1e-3
+
+
+def test_consecutive_steps_are_uncorrelated():
+    draws = [randomness.normal(_keys(0, step=k), [20_000])[0] for k in range(4)]
+    correlation = np.corrcoef(np.stack(draws)) - np.eye(4)
+    assert np.abs(correlation).max() < 0.03

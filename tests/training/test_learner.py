@@ -1,0 +1,97 @@
+import numpy as np
+import pytest
+import tensorflow as tf
+import tiny
+
+MODES = ["Learner.xla = False", "Learner.xla = True"]
+
+
+@pytest.mark.parametrize("mode", MODES)
+def test_one_block_equals_many_of_one(mode):
+    arrays = tiny.arrays()
+    once, often = tiny.learner((3,), mode), tiny.learner((3,), mode)
+    once.train(arrays, 50, 50)
+    for _ in range(50):
+        often.train(arrays, 1, 1)
+    tiny.assert_same(tiny.state(once), tiny.state(often))
+
+
+@pytest.mark.parametrize("mode", MODES)
+def test_a_stack_of_three_equals_three_single_runs(mode):
+    arrays = tiny.arrays()
+    stack = tiny.learner((3, 5, 11), mode)
+    stack.train(arrays, 40, 60)
+    for member, seed in enumerate((3, 5, 11)):
+        alone = tiny.learner((seed,), mode)
+        alone.train(arrays, 40, 60)
+        for many, one in zip(stack.variables, alone.variables, strict=True):
+            if many.shape.rank and many.shape[0] == 3:
+                np.testing.assert_allclose(many[member], one[0], rtol=1e-4, atol=2e-6)
+            else:
+                np.testing.assert_array_equal(many, one)
+
+
+def test_xla_and_graph_mode_train_alike():
+    arrays = tiny.arrays()
+    graph, xla = (tiny.learner((3,), mode) for mode in MODES)
+    for made in (graph, xla):
+        made.train(arrays, 20, 20)
+    # Adam turns the rounding of a vanishing gradient into a visible step, so the
+    # bound is a fraction of the 20 x 3e-4 that a weight can move.
+    tiny.assert_same(tiny.state(graph), tiny.state(xla), rtol=1e-4, atol=5e-4)
+
+
+def test_critic_and_behavior_do_not_touch_each_other():
+    arrays, made = tiny.arrays(), tiny.learner((0,))
+    critic, behavior = tiny.state(made.critic), tiny.state(made.behavior)
+    made.train(arrays, 0, 5)
+    tiny.assert_same(critic, tiny.state(made.critic))
+    assert (int(made.critic_step), int(made.behavior_step)) == (0, 5)
+    behavior = tiny.state(made.behavior)
+    made.train(arrays, 7, 0)
+    tiny.assert_same(behavior, tiny.state(made.behavior))
+    assert (int(made.critic_step), int(made.behavior_step)) == (7, 5)
+
+
+def test_validation_changes_nothing_and_repeats():
+    arrays, made = tiny.arrays(), tiny.learner((0, 1))
+    made.train(arrays, 10, 10)
+    before = tiny.state(made)
+    first = {k: v.numpy() for k, v in made.validate(arrays).items()}
+    second = {k: v.numpy() for k, v in made.validate(arrays).items()}
+    tiny.assert_same(before, tiny.state(made))
+    assert set(first) == {f"validation/{n}" for n in ("v_loss", "q_loss", "behavior_loss")}
+    for name in first:
+        np.testing.assert_array_equal(first[name], second[name])
+        assert first[name].shape == (2,) and np.isfinite(first[name]).all()
+
+
+def test_losses_fall_on_learnable_data():
+    arrays = tiny.arrays()
+    # Actions follow the observation, rewards the action.
+    actions = tf.tanh(tf.gather(arrays.rows, arrays.index)[:, :2])
+    arrays = arrays._replace(actions=actions, rewards=actions[:, 0])
+    made = tiny.learner((0,), "Behavior.learning_rate = 3e-3")
+    first = made.train(arrays, 1, 1)
+    made.train(arrays, 300, 900)
+    last = made.train(arrays, 50, 50)
+    assert last["behavior/loss"] < 0.6 * first["behavior/loss"]
+    assert last["critic/q_loss"] < 0.3 * first["critic/q_loss"]
+
+
+def test_average_follows_the_score_by_its_rate():
+    arrays, made = tiny.arrays(), tiny.learner((0,), "Behavior.average_rate = 0.25")
+    before = tiny.state(made.behavior.average)
+    made.train(arrays, 0, 1)
+    after = tiny.state(made.behavior.average)
+    score = tiny.state(made.behavior.score)
+    for old, new, target in zip(before, after, score, strict=True):
+        np.testing.assert_allclose(new, 0.75 * old + 0.25 * target, atol=1e-6)
+
+
+def test_only_training_transitions_are_drawn():
+    arrays, made = tiny.arrays(), tiny.learner((0,))
+    poisoned = arrays.rewards.numpy()
+    poisoned[-100:] = np.nan
+    metrics = made.train(arrays._replace(rewards=tf.constant(poisoned)), 200, 0)
+    assert np.isfinite(metrics["critic/q_loss"]).all()

@@ -1,0 +1,140 @@
+import csv
+import itertools
+
+import pytest
+import tiny
+from rich.console import Console
+
+from idql_tf.errors import UserError
+from idql_tf.training import offline
+from idql_tf.training.checkpoints import Checkpoints
+from idql_tf.training.metrics import MetricsLog, check_finite
+
+BUDGET = {
+    "critic_steps": 60,
+    "behavior_steps": 90,
+    "reward_rule": "none",
+    "validation_fraction": 0.05,
+    "block_steps": 8,
+    "log_every": 20,
+    "checkpoint_every": 15,
+    "evaluate_every": 30,
+    "episodes": 1,
+    "keep_checkpoints": 2,
+}
+
+
+class Killed(Exception):
+    pass
+
+
+def _train(path, kill_at=None, on_evaluate=None, **changes):
+    learner = tiny.learner((1, 2))
+    checkpoints = Checkpoints(path / "checkpoints", learner, 2)
+    evaluations = []
+
+    def evaluate(step):
+        evaluations.append(step)
+        if step == kill_at:
+            raise Killed
+        if on_evaluate:
+            on_evaluate(step)
+
+    finished = offline.train(
+        learner,
+        tiny.arrays(),
+        offline.Settings(**(BUDGET | changes)),
+        checkpoints,
+        MetricsLog(path, (1, 2), "offline"),
+        evaluate,
+        Console(quiet=True),
+    )
+    return learner, finished, evaluations
+
+
+def _rows(path):
+    with open(path / "metrics.csv", newline="") as file:
+        rows = list(csv.DictReader(file))
+    return [r for r in rows if not r["name"].startswith("time/")]
+
+
+def test_sixty_steps_equal_thirty_a_kill_and_thirty(tmp_path):
+    whole, broken = tmp_path / "whole", tmp_path / "broken"
+    whole.mkdir(), broken.mkdir()
+    straight, finished, evaluations = _train(whole)
+    assert finished and evaluations == [30, 60]
+    with pytest.raises(Killed):
+        _train(broken, kill_at=30)
+    resumed, finished, evaluations = _train(broken)
+    assert finished and evaluations == [30, 60]
+    tiny.assert_same(tiny.state(straight), tiny.state(resumed))
+    assert _rows(whole) == _rows(broken)
+    assert (int(resumed.critic_step), int(resumed.behavior_step)) == (60, 90)
+
+
+def test_a_finished_run_trains_no_further(tmp_path):
+    learner, _, _ = _train(tmp_path)
+    before, rows = tiny.state(learner), _rows(tmp_path)
+    again, finished, _ = _train(tmp_path)
+    assert finished
+    tiny.assert_same(before, tiny.state(again))
+    assert rows == _rows(tmp_path)
+
+
+def test_a_damaged_newest_checkpoint_falls_back_on_the_one_before(tmp_path):
+    _train(tmp_path)
+    newest = sorted((tmp_path / "checkpoints").glob("step-60.data*"))[0]
+    newest.write_bytes(newest.read_bytes()[: newest.stat().st_size // 2])
+    learner = tiny.learner((1, 2))
+    assert Checkpoints(tmp_path / "checkpoints", learner, 2).restore() == 45
+
+
+def test_only_the_last_checkpoints_are_kept(tmp_path):
+    _train(tmp_path)
+    kept = {p.name for p in (tmp_path / "checkpoints").glob("*.index")}
+    assert kept == {"step-45.index", "step-60.index"}
+
+
+def test_a_checkpoint_of_other_sizes_is_refused(tmp_path):
+    _train(tmp_path)
+    other = tiny.learner((1, 2), "Critic.hidden_dims = (24, 24)")
+    with pytest.raises(UserError, match="no checkpoint .* fits"):
+        Checkpoints(tmp_path / "checkpoints", other, 2).restore()
+
+
+def test_a_checkpoint_carries_every_optimizer_slot(tmp_path):
+    learner, _, _ = _train(tmp_path)
+    fresh = tiny.learner((1, 2))
+    Checkpoints(tmp_path / "checkpoints", fresh, 2).restore()
+    slots = [*learner.behavior.optimizer.second, *learner.critic.q_optimizer.first]
+    restored = [*fresh.behavior.optimizer.second, *fresh.critic.q_optimizer.first]
+    assert all(abs(slot.numpy()).max() > 0 for slot in slots)
+    tiny.assert_same([s.numpy() for s in slots], [s.numpy() for s in restored])
+
+
+def test_blocks_end_on_every_mark():
+    settings = offline.Settings(**BUDGET)
+    ends = list(settings.blocks(0))
+    assert {15, 20, 30, 40, 45, 60} <= set(ends) and ends[-1] == 60
+    assert all(b - a <= 8 for a, b in itertools.pairwise([0, *ends]))
+    assert settings.behavior_target(60) == 90
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"critic_steps": 0},
+        {"critic_steps": 1.5},
+        {"behavior_steps": -1},
+        {"validation_fraction": 1.0},
+        {"keep_checkpoints": 0},
+    ],
+)
+def test_impossible_settings_are_named(change):
+    with pytest.raises(UserError, match=next(iter(change))):
+        offline.Settings(**(BUDGET | change))
+
+
+def test_a_diverged_run_stops_and_says_where():
+    with pytest.raises(FloatingPointError, match="critic/q_loss of seed 7 became nan"):
+        check_finite({"critic/q_loss": [1.0, float("nan")]}, (3, 7), 500)
