@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import abc
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import gin
 import tensorflow as tf
@@ -68,7 +68,7 @@ class ScoreNetwork(keras.Model, abc.ABC):
         joined = action_size + observation_size + condition_dims[-1]
         self.first = self._dense(joined, hidden_dim, dense.xavier_uniform, "first")
 
-    def _dense(self, n_in: int, n_out: int, draw: object, name: str) -> keras.Layer:
+    def _dense(self, n_in: int, n_out: int, draw: Callable, name: str) -> keras.Layer:
         return dense.StackedDense(
             n_in, n_out, self._seeds, self._stack, draw, f"score/{name}"
         )

@@ -1,7 +1,7 @@
 """Randomness as a function of (seed, stream, step), with nothing to save.
 
-Every draw is stateless Philox, the same with and without XLA. A member of a stack draws with its own seed,
-so it sees the numbers it would see alone.
+Every draw is stateless Philox, the same with and without XLA. A member of a
+stack draws with its own seed, so it sees the numbers it would see alone.
 """
 
 from __future__ import annotations

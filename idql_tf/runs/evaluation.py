@@ -65,7 +65,7 @@ class Evaluator:
 
     def resume(self, step: int) -> None:
         """Forgets evaluations of steps that a killed run has lost."""
-        drop_rows(self._file, step)
+        drop_rows(self._file, {"critic": step})
 
     def evaluate(
         self, step: int, episodes: int, methods: Sequence[Method] | None = None

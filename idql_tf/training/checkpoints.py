@@ -9,7 +9,6 @@ import tensorflow as tf
 from idql_tf.errors import UserError
 from idql_tf.training.learner import Learner
 
-
 # A damaged file reaches Python as any of these, by the place of the damage.
 _UNREADABLE = (
     tf.errors.OpError,

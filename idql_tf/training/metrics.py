@@ -9,6 +9,7 @@ import os
 import pathlib
 from collections.abc import Mapping, Sequence
 
+import numpy as np
 import tensorflow as tf
 
 METRICS_HEADER = ("phase", "step", "seed", "name", "value")
@@ -29,13 +30,13 @@ def append_rows(
         os.fsync(file.fileno())
 
 
-def drop_rows(path: pathlib.Path, keep: Mapping[str, int] | int) -> None:
-    """Removes rows past a step, and a last row that a kill cut off.
+def drop_rows(path: pathlib.Path, last: Mapping[str, int]) -> None:
+    """Removes rows past the last step, and a last row that a kill cut off.
 
     Args:
       path: a CSV file with a `step` column; may be absent.
-      keep: the largest step kept; or one for each first part of `name`
-        ('critic', 'behavior', ...), for these count steps of their own.
+      last: the largest step kept of each clock, 'critic' and 'behavior'; a file
+        without a `name` column counts in critic updates.
     """
     if not path.exists():
         return
@@ -43,15 +44,13 @@ def drop_rows(path: pathlib.Path, keep: Mapping[str, int] | int) -> None:
     if not lines:
         return
     header = next(csv.reader([lines[0]]))
-    step, kept = header.index("step"), [lines[0]]
+    kept = [lines[0]]
     for line in lines[1:]:
         row = next(csv.reader([line]))
         if not line.endswith("\n") or len(row) != len(header):
             continue
-        limit = keep
-        if not isinstance(keep, int):
-            limit = keep[_clock(row[header.index("name")])]
-        if int(row[step]) <= limit:
+        fields = dict(zip(header, row, strict=True))
+        if int(fields["step"]) <= last[_clock(fields.get("name", ""))]:
             kept.append(line)
     partial = path.with_name(f".{path.name}.{os.getpid()}.partial")
     partial.write_text("".join(kept))
@@ -86,7 +85,7 @@ class MetricsLog:
 
     def write(
         self,
-        metrics: Mapping[str, Sequence[float]],
+        metrics: Mapping[str, np.ndarray],
         critic_step: int,
         behavior_step: int,
     ) -> None:
@@ -107,7 +106,7 @@ class MetricsLog:
 
 
 def check_finite(
-    metrics: Mapping[str, Sequence[float]], seeds: Sequence[int], critic_step: int
+    metrics: Mapping[str, np.ndarray], seeds: Sequence[int], critic_step: int
 ) -> None:
     """Stops a run that has diverged.
 

@@ -146,8 +146,9 @@ def train(
         if settings.due(settings.evaluate_every, start):
             evaluate(start)
     with _progress(console) as progress:
-        task = progress.add_task("training", total=settings.critic_steps, start=start)
-        progress.update(task, completed=start)
+        task = progress.add_task(
+            "training", total=settings.critic_steps, completed=start
+        )
         pending: list[dict[str, np.ndarray]] = []
         clock, clock_step = time.perf_counter(), start
         for step in settings.blocks(start):

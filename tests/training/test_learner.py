@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 import tensorflow as tf
-import tiny
+import tiny_learner as tiny
 
 MODES = ["Learner.xla = False", "Learner.xla = True"]
 
@@ -60,7 +60,9 @@ def test_validation_changes_nothing_and_repeats():
     first = {k: v.numpy() for k, v in made.validate(arrays).items()}
     second = {k: v.numpy() for k, v in made.validate(arrays).items()}
     tiny.assert_same(before, tiny.state(made))
-    assert set(first) == {f"validation/{n}" for n in ("v_loss", "q_loss", "behavior_loss")}
+    assert set(first) == {
+        f"validation/{n}" for n in ("v_loss", "q_loss", "behavior_loss")
+    }
     for name in first:
         np.testing.assert_array_equal(first[name], second[name])
         assert first[name].shape == (2,) and np.isfinite(first[name]).all()

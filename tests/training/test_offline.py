@@ -2,7 +2,7 @@ import csv
 import itertools
 
 import pytest
-import tiny
+import tiny_learner as tiny
 from rich.console import Console
 
 from idql_tf.errors import UserError

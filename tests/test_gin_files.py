@@ -1,0 +1,112 @@
+import inspect
+import pathlib
+
+import gin
+import pytest
+import tiny_learner
+from conftest import REPOSITORY
+
+from idql_tf import config
+from idql_tf.behavior.networks import LnResnet, Mlp
+from idql_tf.behavior.updates import Behavior
+from idql_tf.critic.objectives import Exponential
+from idql_tf.critic.updates import Critic
+from idql_tf.errors import UserError
+from idql_tf.runs.directory import Run
+from idql_tf.runs.evaluation import Evaluator
+from idql_tf.training import offline
+from idql_tf.training.learner import Learner
+
+FILES = sorted(str(p.relative_to(REPOSITORY)) for p in REPOSITORY.glob("gin/**/*.gin"))
+RUN = Run(pathlib.Path("unused"), None, None, (0,))
+SMALL = (
+    "LnResnet.hidden_dim = 16",
+    "Critic.hidden_dims = (16, 16)",
+    "Learner.critic_batch_size = 8",
+    "Learner.behavior_batch_size = 8",
+)
+
+
+@pytest.fixture(autouse=True)
+def _clear():
+    yield
+    gin.clear_config()
+
+
+@pytest.mark.parametrize("name", FILES)
+def test_every_file_parses_and_trains(name):
+    config.load([name], SMALL)
+    settings = offline.Settings()
+    assert settings.critic_steps >= 30_000
+    learner = Learner(5, 2, (0,))
+    metrics = learner.train(tiny_learner.arrays(), 3, 3)
+    assert all(abs(float(v[0])) < 1e3 for v in metrics.values())
+
+
+def test_base_binds_every_parameter_it_can():
+    """No number of the method is left to a default in Python."""
+    config.load([])
+    text = config.current()
+    given = {"observation_size", "action_size", "seeds", "stacked"}
+    for configurable in (Critic, Behavior, LnResnet, Mlp, Learner, offline.Settings):
+        name = {"Settings": "train"}.get(configurable.__name__, configurable.__name__)
+        for parameter in set(inspect.signature(configurable).parameters) - given:
+            assert f"{name}.{parameter} =" in text, f"{name}.{parameter}"
+
+
+def _budget(*files):
+    config.load(files)
+    return offline.Settings()
+
+
+def test_paper_protocols_hold_the_paper_numbers():
+    settings = _budget("gin/tasks/locomotion.gin", "gin/protocols/paper_a.gin")
+    assert (settings.critic_steps, settings.behavior_steps) == (1_500_000, 3_000_000)
+    assert settings.reward_rule == "locomotion_return_scale"
+    settings = _budget("gin/protocols/paper_1.gin", "gin/tasks/antmaze.gin")
+    assert (settings.critic_steps, settings.behavior_steps) == (1_000_000, 2_000_000)
+    assert settings.reward_rule == "antmaze_minus_one"
+    assert gin.query_parameter("Expectile.tau") == 0.9
+
+
+@pytest.mark.parametrize("order", [1, -1])
+@pytest.mark.parametrize("task, candidates", [("locomotion", 128), ("antmaze", 32)])
+def test_paper_a_takes_its_candidates_from_the_task(task, candidates, order):
+    files = [f"gin/tasks/{task}.gin", "gin/protocols/paper_a.gin"][::order]
+    config.load(files)
+    evaluator = Evaluator(RUN, None, None)
+    assert evaluator.methods == [("argmax", candidates), ("argmax", 1)]
+
+
+def test_objectives_can_be_chosen():
+    config.load([], ["Critic.objective = @Exponential()", *SMALL])
+    learner = Learner(5, 2, (0,))
+    assert learner.critic.objective == Exponential(1.0, 6.0)
+
+
+@pytest.mark.parametrize(
+    "param, message",
+    [
+        ("Expectil.tau = 0.9", "No configurable matching 'Expectil'"),
+        ("Expectile.tua = 0.9", "tua"),
+        ("Expectile.tau 0.9", "--gin_param"),
+        ("train.criticsteps = 5", "criticsteps"),
+        ("import os", "not allowed"),
+        ("include '/etc/passwd'", "not allowed"),
+    ],
+)
+def test_mistakes_are_refused_in_one_line(param, message):
+    with pytest.raises(UserError, match=message):
+        config.load([], [param])
+
+
+def test_a_missing_file_is_named():
+    with pytest.raises(UserError, match="gin/tasks/humanoid.gin not found"):
+        config.load(["gin/tasks/humanoid.gin"])
+
+
+def test_configuration_text_round_trips():
+    config.load(["gin/tasks/antmaze.gin"], ["Expectile.tau = 0.85"])
+    text = config.current()
+    config.load_text(text, "config.gin")
+    assert config.current() == text
