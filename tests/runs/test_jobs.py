@@ -1,0 +1,237 @@
+"""The launch scripts as a user runs them: real maze, real files, real kills."""
+
+import csv
+import json
+import os
+import pathlib
+import signal
+import subprocess
+import sys
+import time
+
+import numpy as np
+import pytest
+import tensorflow as tf
+from conftest import REPOSITORY
+
+from idql_tf.environments.collect import collect
+
+SMALL = [
+    "CRITIC_STEPS=3_000",
+    "BEHAVIOR_STEPS=1_500",
+    "LnResnet.hidden_dim=16",
+    "Critic.hidden_dims=(16, 16)",
+    "Learner.critic_batch_size=16",
+    "Learner.behavior_batch_size=16",
+    "train.block_steps=100",
+    "train.log_every=1_000",
+    "train.checkpoint_every=500",
+    "train.evaluate_every=3_000",
+    "train.episodes=2",
+]
+RUN_FILES = {
+    "config.gin",
+    "spec.json",
+    "checkpoints",
+    "metrics.csv",
+    "tensorboard",
+    "evaluations.csv",
+    "summary.json",
+    "report.html",
+    "maze.npz",
+}
+
+
+@pytest.fixture(scope="session")
+def maze(tmp_path_factory):
+    path = tmp_path_factory.mktemp("data") / "maze"
+    collect("PointMaze_UMaze-v3", 1_500, str(path), 0)
+    return f"minari:{path}"
+
+
+def _command(script, *args, params=SMALL, files=("gin/tasks/maze2d.gin",)):
+    flags = [f"--gin_param={p}" for p in params] + [f"--gin_file={f}" for f in files]
+    return [sys.executable, str(REPOSITORY / "launch" / script), *args, *flags]
+
+
+def _run(command, cwd=None):
+    return subprocess.run(
+        command, capture_output=True, text=True, cwd=cwd or REPOSITORY, timeout=300
+    )
+
+
+def _train(maze, run_dir, *args, **options):
+    return _command(
+        "train.py", f"--dataset={maze}", f"--run_dir={run_dir}", *args, **options
+    )
+
+
+def _weights(run_dir):
+    path = tf.train.latest_checkpoint(run_dir / "checkpoints")
+    reader = tf.train.load_checkpoint(path)
+    names = [n for n in reader.get_variable_to_shape_map() if "OBJECT" not in n]
+    return {n: reader.get_tensor(n) for n in names if "save_counter" not in n}
+
+
+@pytest.fixture(scope="session")
+def finished(maze, tmp_path_factory):
+    """A run trained in one go, two seeds."""
+    run_dir = tmp_path_factory.mktemp("runs") / "whole"
+    result = _run(_train(maze, run_dir, "--seeds=0,4"))
+    assert result.returncode == 0, result.stderr
+    return run_dir, result.stdout
+
+
+def test_a_run_holds_its_files_and_prints_its_table(finished):
+    run_dir, printed = finished
+    assert {p.name for p in run_dir.iterdir()} == RUN_FILES
+    assert "IDQL (N = 64)" in printed and "Behaviour cloning (N = 1)" in printed
+    assert "from the dataset's metadata" in printed
+    spec = json.loads((run_dir / "spec.json").read_text())
+    assert spec["seeds"] == [0, 4] and spec["observation_size"] == 4
+    assert spec["reward_rule"] == {"name": "none", "scale": 1.0, "offset": 0.0}
+    assert spec["dataset"]["observation_keys"] == ["observation"]
+
+
+def test_every_episode_is_recorded_and_starts_are_shared(finished):
+    run_dir, _ = finished
+    text = (run_dir / "evaluations.csv").read_text()
+    assert text.splitlines()[0] == (
+        "phase,step,seed,extraction,num_candidates,episode,return,length,"
+        "normalized_score,success"
+    )
+    rows = list(csv.DictReader(text.splitlines()))
+    assert len(rows) == 2 * 2 * 2
+    assert {(r["seed"], r["num_candidates"]) for r in rows} == {
+        (s, n) for s in "04" for n in ("1", "64")
+    }
+    with np.load(run_dir / "maze.npz") as found:
+        paths = found["trajectory_xy"]
+        assert found["value"].shape[0] == 2
+    starts = paths[:, 0].reshape(4, 2, 2)
+    np.testing.assert_array_equal(starts, np.tile(starts[:1], (4, 1, 1)))
+
+
+def test_metrics_have_one_row_per_seed_and_name(finished):
+    run_dir, _ = finished
+    with open(run_dir / "metrics.csv", newline="") as file:
+        rows = list(csv.DictReader(file))
+    assert list(rows[0]) == ["phase", "step", "seed", "name", "value"]
+    keys = [(r["step"], r["seed"], r["name"]) for r in rows]
+    assert len(keys) == len(set(keys))
+    names = {r["name"] for r in rows}
+    assert {"critic/q_loss", "behavior/loss", "validation/behavior_loss"} <= names
+    last = max(int(r["step"]) for r in rows if r["name"] == "behavior/loss")
+    assert last == 1_500
+
+
+def test_the_report_is_one_self_contained_page(finished):
+    text = (finished[0] / "report.html").read_text()
+    for outside in ("<script", 'src="http', 'href="http', "@import"):
+        assert outside not in text
+    assert str(pathlib.Path.home()) not in text
+
+
+def _wait_for_checkpoint(process, run_dir, step):
+    deadline = time.monotonic() + 120
+    while not (run_dir / "checkpoints" / f"step-{step}.index").exists():
+        assert process.poll() is None, process.stderr.read()
+        assert time.monotonic() < deadline
+        time.sleep(0.02)
+
+
+@pytest.mark.parametrize("number, code", [(signal.SIGKILL, -9), (signal.SIGTERM, 75)])
+def test_a_stopped_run_resumes_to_the_same_weights(
+    finished, maze, tmp_path, number, code
+):
+    run_dir = tmp_path / "broken"
+    command = _train(maze, run_dir, "--seeds=0,4")
+    process = subprocess.Popen(
+        command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    )
+    _wait_for_checkpoint(process, run_dir, 1_000)
+    os.kill(process.pid, number)
+    process.communicate(timeout=60)
+    assert process.returncode == code
+    result = _run(command)
+    assert result.returncode == 0, result.stderr
+    assert "resuming at critic step" in result.stdout
+    whole, resumed = _weights(finished[0]), _weights(run_dir)
+    assert whole.keys() == resumed.keys()
+    for name in whole:
+        np.testing.assert_array_equal(whole[name], resumed[name], err_msg=name)
+    for name in ("evaluations.csv",):
+        assert (run_dir / name).read_text() == (finished[0] / name).read_text()
+
+
+def _refused(result, *words):
+    assert result.returncode == 2, (result.returncode, result.stderr)
+    lines = result.stderr.strip().splitlines()
+    assert len(lines) == 1 and lines[0].startswith("error: "), result.stderr
+    for word in words:
+        assert word in lines[0]
+
+
+def test_another_configuration_is_refused_and_nothing_is_written(finished, maze):
+    run_dir, _ = finished
+    before = {p: p.stat().st_mtime_ns for p in run_dir.rglob("*")}
+    params = [*SMALL, "Expectile.tau=0.8"]
+    result = _run(_train(maze, run_dir, "--seeds=0,4", params=params))
+    _refused(result, "another configuration", "Expectile.tau = 0.8", "--run_dir")
+    _refused(_run(_train(maze, run_dir, "--seeds=0,5")), "other seeds", "(0, 5)")
+    assert before == {p: p.stat().st_mtime_ns for p in run_dir.rglob("*")}
+
+
+def test_evaluate_appends_its_episodes(finished):
+    run_dir, _ = finished
+    before = (run_dir / "evaluations.csv").read_text()
+    result = _run(
+        _command(
+            "evaluate.py",
+            f"--run_dir={run_dir}",
+            "--episodes=1",
+            "--extraction=implicit",
+            "--num_candidates=8",
+            params=(),
+            files=(),
+        )
+    )
+    assert result.returncode == 0, result.stderr
+    after = (run_dir / "evaluations.csv").read_text()
+    assert after.startswith(before)
+    added = after[len(before) :].splitlines()
+    assert len(added) == 2 and all(",implicit,8," in line for line in added)
+
+
+@pytest.mark.parametrize(
+    "args, words",
+    [
+        (["--dataset=minari:no/such-v0"], ["no/such-v0"]),
+        (["--dataset=d4rl:missing.hdf5"], ["missing.hdf5"]),
+        (["--dataset=parquet:x"], ["minari:", "d4rl:"]),
+        ([], ["--dataset"]),
+        (["--dataset=d4rl:x.hdf5", "--seeds=0,0"], ["--seeds", "0,1,2"]),
+        (["--dataset=d4rl:x.hdf5", "--gin_param=Expectile.tua=1"], ["tua"]),
+        (["--dataset=d4rl:x.hdf5", "--gin_file=nowhere.gin"], ["nowhere.gin"]),
+        (["--dataset=d4rl:x.hdf5", "--colour=red"], ["colour"]),
+    ],
+)
+def test_bad_usage_is_one_line_and_exit_2(tmp_path, args, words):
+    run_dir = tmp_path / "run"
+    command = _command("train.py", f"--run_dir={run_dir}", *args, params=(), files=())
+    _refused(_run(command), *words)
+    assert not run_dir.exists()
+
+
+def test_an_unknown_environment_is_refused(maze, tmp_path):
+    result = _run(_train(maze, tmp_path / "run", "--env_id=PointMaze_UMazze-v3"))
+    _refused(result, "PointMaze_UMazze-v3")
+    assert not (tmp_path / "run").exists()
+
+
+def test_a_directory_that_is_no_run_is_left_alone(maze, tmp_path):
+    (tmp_path / "thesis.tex").write_text("years of work")
+    _refused(_run(_train(maze, tmp_path)), "not empty and not a run")
+    assert [p.name for p in tmp_path.iterdir()] == ["thesis.tex"]
+    result = _run(_command("evaluate.py", f"--run_dir={tmp_path}", params=(), files=()))
+    _refused(result, "spec.json")
