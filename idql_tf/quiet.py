@@ -9,8 +9,8 @@ import tempfile
 import warnings
 from collections.abc import Iterator
 
-# Lines that every TensorFlow 2.15, gym 0.23 and gymnasium-robotics import
-# prints whether or not anything is wrong.
+# Lines that TensorFlow 2.15, gym 0.23 and gymnasium-robotics print at their import
+# or first use whether or not anything is wrong.
 _HARMLESS = (
     "Unable to register cuDNN factory",
     "Unable to register cuFFT factory",
@@ -19,6 +19,9 @@ _HARMLESS = (
     "Please upgrade to Gymnasium, the maintained drop-in",
     "See the migration guide at https://gymnasium.farama.org",
     "environment's reward functions were updated in v1.2.1",
+    "All log messages before absl::InitializeLog()",
+    "Compiled cluster using XLA!",
+    "SetPriority unimplemented for this stream",
 )
 
 
@@ -44,6 +47,7 @@ def filtered_stderr() -> Iterator[None]:
 def import_quietly() -> None:
     """Imports the noisy libraries once, with their start-up chatter removed."""
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+    os.environ.setdefault("HF_HUB_VERBOSITY", "error")
     warnings.filterwarnings("ignore", module=r"gymnasium(_robotics)?(\..*)?$")
     warnings.filterwarnings("ignore", module=r"(minari|mujoco|glfw)(\..*)?$")
     with filtered_stderr():
@@ -54,3 +58,17 @@ def import_quietly() -> None:
         gymnasium.register_envs(gymnasium_robotics)
     gymnasium.logger.min_level = gymnasium.logger.ERROR
     tf.get_logger().setLevel("ERROR")
+
+
+def start_compiler() -> None:
+    """Lets XLA say its first words here, unheard.
+
+    It says them again for every stream it opens, one for each program that runs
+    beside others: hence several at once, long enough to overlap.
+    """
+    import tensorflow as tf
+
+    compiled = tf.function(tf.sin, jit_compile=True)
+    beside = tf.function(lambda xs: [compiled(x) for x in tf.unstack(xs)])
+    with filtered_stderr():
+        beside(tf.ones([2 * (os.cpu_count() or 1), 1 << 20]))

@@ -1,4 +1,4 @@
-"""Timing: programs of plain matrix products, and repeats taken in turns."""
+"""Timing: repeats taken in turns, and programs of plain matrix products."""
 
 from __future__ import annotations
 
@@ -8,14 +8,13 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-import numpy as np
 import tensorflow as tf
 
 from idql_tf.benchmark.flops import Layer
-from idql_tf.nn import dense
+from idql_tf.nn import dense, randomness
 
+# Does the work `count` times and returns when it is done.
 Run = Callable[[int], object]
-"""Does the work `count` times in one compiled call and waits for the end."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -25,7 +24,7 @@ class Timing:
     Attributes:
       seconds: per piece of work, one entry per call, in the order of the calls.
       count: pieces of work per call.
-      first_call: seconds of the first call of one piece: tracing and compiling.
+      first_call: seconds of the very first piece: tracing, compiling, running.
     """
 
     seconds: tuple[float, ...]
@@ -49,29 +48,29 @@ class Timing:
 
 
 def in_turns(
-    runs: Mapping[str, Run],
+    runs: Mapping[Any, Run],
     repeats: int,
     call_seconds: float,
     on_call: Callable[[], object] = lambda: None,
-) -> dict[str, Timing]:
-    """Times every run `repeats` times, A B C A B C ..., after a first call of each.
+) -> dict[Any, Timing]:
+    """Times every run `repeats` times in turns, A B C A B C ..., once all are warm.
 
     Args:
       runs: what is compared, by name.
       repeats: timed calls of each.
-      call_seconds: each call does as many pieces as take about this long.
+      call_seconds: a call does as many pieces of work as take about this long.
       on_call: called after every call, `repeats` + 2 times per run.
     """
     first, counts = {}, {}
     for name, run in runs.items():
-        first[name] = _seconds(run, 1)
+        first[name] = seconds(run, 1)
         on_call()
-        counts[name] = max(1, round(call_seconds / _seconds(run, 1)))
+        counts[name] = max(1, round(call_seconds / seconds(run, 1)))
         on_call()
-    found: dict[str, list[float]] = {name: [] for name in runs}
+    found: dict[Any, list[float]] = {name: [] for name in runs}
     for _ in range(repeats):
         for name, run in runs.items():
-            found[name].append(_seconds(run, counts[name]) / counts[name])
+            found[name].append(seconds(run, counts[name]) / counts[name])
             on_call()
     return {
         name: Timing(tuple(found[name]), counts[name], first[name]) for name in runs
@@ -79,25 +78,23 @@ def in_turns(
 
 
 def paired_ratio(above: Sequence[float], below: Sequence[float]) -> float:
-    """Median of above[i] / below[i]; what slows both calls of a turn cancels."""
+    """Median of above[i] / below[i]: what slows both calls of a turn cancels."""
     return statistics.median(a / b for a, b in zip(above, below, strict=True))
 
 
-def _seconds(run: Run, count: int) -> float:
+def seconds(run: Run, count: int) -> float:
+    """Returns the wall-clock seconds of one call."""
     start = time.perf_counter()
     run(count)
     return time.perf_counter() - start
 
 
-def repeated(step: Callable[[], tf.Tensor]) -> Run:
-    """Compiles `step` into a loop; its scalar results are summed, so all are made.
+def repeated(step: Callable[[], tf.Tensor], xla: bool = False) -> Run:
+    """Compiles a loop over `step` [], whose results are summed so that all are made."""
 
-    The loop has no XLA: this is the rate of the library's kernels.
-    """
-
-    @tf.function(autograph=False)
+    @tf.function(autograph=False, jit_compile=True if xla else None)
     def loop(count: tf.Tensor) -> tf.Tensor:
-        return _loop(step, count)
+        return _summed(step, count)
 
     return lambda count: float(loop(tf.constant(count)))
 
@@ -105,24 +102,91 @@ def repeated(step: Callable[[], tf.Tensor]) -> Run:
 def products(layers: Sequence[Layer]) -> Run:
     """Plain matmuls with the shapes and transposes of `layers`, and nothing else.
 
-    Every product has operands of its own, so none can be shared or left out.
+    Every product has operands of its own, so that none can be shared or left
+    out. Without XLA, which would: this is the rate of the library's kernels.
     """
-    once = [_operands(layer) for layer in layers if layer.repeats == 1]
-    chained = [(layer.repeats, _operands(layer)) for layer in layers if layer.repeats > 1]
-    repeats = {count for count, _ in chained}
+    groups = {layer.repeats: [] for layer in layers}
+    for layer in layers:
+        groups[layer.repeats].append((layer, _operands(layer)))
+
+    def one(repeats: int) -> tf.Tensor:
+        return tf.add_n([c for pair in groups[repeats] for c in _corners(*pair)])
 
     def step() -> tf.Tensor:
-        corners = [c for group in once for c in _corners(*group)]
-        for count in sorted(repeats):
-            groups = [g for n, g in chained if n == count]
-            corners.append(
-                _loop(
-                    lambda groups=groups: tf.add_n(
-                        [c for g in groups for c in _corners(*g)]
-                    ),
-                    tf.constant(count),
-                )
-            )
-        return tf.add_n(corners)
+        return tf.add_n(
+            [
+                one(n) if n == 1 else _summed(lambda n=n: one(n), tf.constant(n))
+                for n in groups
+            ]
+        )
 
     return repeated(step)
+
+
+def normal(*shape: int) -> tf.Tensor:
+    """Returns standard normal numbers, the same at every call."""
+    return tf.random.stateless_normal(shape, (0, 0), alg=randomness.ALGORITHM)
+
+
+def square_matmul(size: int) -> Run:
+    """One [size, size] @ [size, size] product."""
+    return products([Layer(size, size, size)])
+
+
+def memory_pass(num_bytes: int) -> Run:
+    """One pass that reads and writes a float32 vector of `num_bytes`."""
+    size = num_bytes // 4
+
+    @tf.function(autograph=False)
+    def loop(count: tf.Tensor) -> tf.Tensor:
+        def step(i: tf.Tensor, x: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+            return i + 1, x + 1.0
+
+        start = (tf.constant(0), tf.zeros([size]))
+        return tf.while_loop(
+            lambda i, _: i < count, step, start, parallel_iterations=1
+        )[1][-1]
+
+    return lambda count: float(loop(tf.constant(count)))
+
+
+def _summed(step: Callable[[], tf.Tensor], count: tf.Tensor) -> tf.Tensor:
+    return tf.while_loop(
+        lambda i, _: i < count,
+        lambda i, total: (i + 1, total + step()),
+        (tf.constant(0), tf.constant(0.0)),
+        parallel_iterations=1,
+    )[1]
+
+
+def _operands(layer: Layer) -> list[tuple[tf.Tensor, tf.Tensor, tf.Tensor | None]]:
+    """Inputs, weights and output gradients, one triple per matmul as executed.
+
+    As `dense.affine` has it, a GPU takes the copies in one batched product.
+    """
+    batched = dense.on_gpu() and layer.copies > 1
+    lead, count = ((layer.copies,), 1) if batched else ((), layer.copies)
+    m, k, n = layer.rows, layer.n_in, layer.n_out
+    backward = layer.weight_gradient or layer.input_gradient
+    return [
+        (
+            normal(*lead, m, k),
+            normal(*lead, k, n),
+            normal(*lead, m, n) if backward else None,
+        )
+        for _ in range(count)
+    ]
+
+
+def _corners(
+    layer: Layer, operands: list[tuple[tf.Tensor, tf.Tensor, tf.Tensor | None]]
+) -> list[tf.Tensor]:
+    """One element of every product of a layer."""
+    made = []
+    for x, weights, gradient in operands:
+        made.append(tf.matmul(x, weights))
+        if layer.weight_gradient:
+            made.append(tf.matmul(x, gradient, transpose_a=True))
+        if layer.input_gradient:
+            made.append(tf.matmul(gradient, weights, transpose_b=True))
+    return [y[(0,) * y.shape.rank] for y in made]

@@ -28,7 +28,7 @@ _DATASET_ID = re.compile(r"([-\w]+/)*[-\w]+-v\d+")
 _DAMAGED = "is unreadable ({}); delete that folder and download it again"
 _ABSENT = (
     "is not there and the download failed ({}); check the ID, connect to the "
-    "internet (downloads need `pip install huggingface_hub`), copy the dataset into "
+    "internet, copy the dataset into "
     "that folder, or set MINARI_DATASETS_PATH to where it is"
 )
 

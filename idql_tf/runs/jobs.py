@@ -11,6 +11,7 @@ from idql_tf import data, extraction
 from idql_tf.cli import EXIT_DONE, EXIT_RESUMABLE
 from idql_tf.data import rewards
 from idql_tf.errors import UserError
+from idql_tf.quiet import start_compiler
 from idql_tf.runs import directory
 from idql_tf.runs.directory import Run
 from idql_tf.runs.evaluation import Evaluator, Method
@@ -99,6 +100,7 @@ def evaluate(
 
 
 def _learner(run: Run, keep: int) -> tuple[Learner, Checkpoints]:
+    start_compiler()
     learner = Learner(run.info.observation_size, run.info.action_size, run.seeds)
     return learner, Checkpoints(pathlib.Path(run.path) / "checkpoints", learner, keep)
 

@@ -1,0 +1,130 @@
+"""The benchmark's results as plain text, at most 100 columns wide."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+WIDTH = 100
+
+# Above this, other processes have cost the figures something.
+_BUSY_CORES = 0.1
+
+
+def render(results: dict[str, Any]) -> str:
+    """Lays the results of `suite.measure` out as tables and verdicts."""
+    parts = [_machine(results)]
+    for size in results["settings"]["sizes"]:
+        parts.append(_updates([r for r in results["updates"] if r["size"] == size]))
+        parts.append(
+            _extraction([r for r in results["extraction"] if r["size"] == size])
+        )
+    parts.append("\n".join(_verdict(v) for v in results["verdicts"]))
+    return "\n\n".join(part for part in parts if part)
+
+
+def _machine(results: dict[str, Any]) -> str:
+    found, rates = results["machine"], results["rates"]
+    device = (
+        ", ".join(found["gpus"]) if found["device"] == "GPU" else found["processor"]
+    )
+    others = found["cores_taken_by_others"]
+    square, memory = rates["square_matmul"], rates["memory"]
+    lines = [
+        f"{device}, {found['cores']} cores; TensorFlow "
+        f"{found['versions']['tensorflow']}; {found['date']}",
+        f"float32 matmul of {square['size']} x {square['size']}: "
+        f"{_giga(square['flops_per_second'])} GFLOP/s; memory: "
+        f"{_giga(memory['bytes_per_second'])} GB/s; {results['seconds']:.0f} s in all",
+    ]
+    if others is not None and others > _BUSY_CORES:
+        lines.append(
+            f"the machine was not idle: other processes took {others:.1f} of "
+            f"{found['cores']} cores, so the rates are too low"
+        )
+    return "\n".join(line[:WIDTH] for line in lines)
+
+
+def _updates(rows: Sequence[dict[str, Any]]) -> str:
+    header = (
+        (
+            *(
+                "updates: " + rows[0]["size"],
+                "S",
+                "XLA",
+                "ms",
+                "min ms",
+                "GFLOP",
+                "GFLOP/s",
+            ),
+            *("matmuls", "fraction", "compile s"),
+        )
+        if rows
+        else ()
+    )
+    cells = [
+        (
+            row["work"],
+            str(row["num_seeds"]),
+            "on" if row["xla"] else "off",
+            _milliseconds(row["median_seconds"]),
+            _milliseconds(row["minimum_seconds"]),
+            f"{row['flops'] / 1e9:.2f}",
+            _giga(row["flops_per_second"]),
+            _giga(row["matmul"]["flops_per_second"]),
+            f"{row['matmul_fraction']:.0%}",
+            f"{row['compile_seconds']:.1f}",
+        )
+        for row in rows
+    ]
+    return _aligned([header, *cells]) if rows else ""
+
+
+def _extraction(rows: Sequence[dict[str, Any]]) -> str:
+    if not rows:
+        return ""
+    header = (
+        *("policy: " + rows[0]["size"], "B", "ms", "min ms", "candidates/s"),
+        *("GFLOP", "GFLOP/s", "matmuls ms", "fraction"),
+    )
+    cells = [
+        (
+            f"N = {row['num_candidates']}",
+            str(row["batch_size"]),
+            _milliseconds(row["median_seconds"]),
+            _milliseconds(row["minimum_seconds"]),
+            f"{row['candidates_per_second']:,.0f}",
+            f"{row['flops'] / 1e9:.3f}",
+            _giga(row["flops_per_second"]),
+            _milliseconds(row["matmul"]["median_seconds"]),
+            f"{row['matmul_fraction']:.0%}",
+        )
+        for row in rows
+    ]
+    return _aligned([header, *cells])
+
+
+def _verdict(verdict: dict[str, Any]) -> str:
+    return f"{'holds' if verdict['holds'] else 'FAILS'}  {verdict['text']}"
+
+
+def _giga(value: float) -> str:
+    return f"{value / 1e9:,.0f}" if value >= 1e10 else f"{value / 1e9:.1f}"
+
+
+def _milliseconds(seconds: float) -> str:
+    return f"{1e3 * seconds:.2f}"
+
+
+def _aligned(rows: Sequence[Sequence[str]]) -> str:
+    """First column to the left, numbers to the right, a rule under the header."""
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    lines = [
+        "  ".join(
+            [row[0].ljust(widths[0])]
+            + [c.rjust(w) for c, w in zip(row[1:], widths[1:], strict=True)]
+        )
+        for row in rows
+    ]
+    lines.insert(1, "  ".join("-" * width for width in widths))
+    return "\n".join(lines)

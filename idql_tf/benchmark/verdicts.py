@@ -1,0 +1,66 @@
+"""What the figures say about the claims made for this package."""
+
+from __future__ import annotations
+
+from typing import Any
+
+# IDQL_tf's own bounds on its overhead over the machine's matrix products.
+LEAST_MATMUL_FRACTION = 0.70
+MOST_STACKING_COST = 0.03
+HEADLINE_WORK = "1 critic + 1 behaviour"
+
+
+def judge(results: dict[str, Any]) -> list[dict[str, Any]]:
+    """Returns one verdict per claim: {claim, holds, text}.
+
+    The claims are made for the first size (the paper's) and a stack of one.
+    """
+    size = next(iter(results["settings"]["sizes"]))
+    rows = {
+        row["xla"]: row
+        for row in results["updates"]
+        if (row["size"], row["num_seeds"], row["work"]) == (size, 1, HEADLINE_WORK)
+    }
+    judged = [_stacking(row) for row in results["stacking"] if row["size"] == size]
+    if rows:
+        judged = [_rate(rows[results["default_xla"]], size), *judged]
+        judged.append(_xla(rows, results["default_xla"], size))
+    return judged
+
+
+def _rate(row: dict[str, Any], size: str) -> dict[str, Any]:
+    found = row["matmul_fraction"]
+    return {
+        "claim": "matmul_fraction",
+        "holds": found >= LEAST_MATMUL_FRACTION,
+        "text": (
+            f"{size} update, S = 1: {found:.0%} of the matmul rate at its own shapes "
+            f"(at least {LEAST_MATMUL_FRACTION:.0%})"
+        ),
+    }
+
+
+def _stacking(row: dict[str, Any]) -> dict[str, Any]:
+    cost = row["ratio"] - 1.0
+    return {
+        "claim": "stacking",
+        "holds": cost <= MOST_STACKING_COST,
+        "text": (
+            f"{row['size']} network, a stack of one against no stack: {cost:+.1%} time "
+            f"(at most {MOST_STACKING_COST:+.0%})"
+        ),
+    }
+
+
+def _xla(rows: dict[bool, dict[str, Any]], default: bool, size: str) -> dict[str, Any]:
+    ratio = rows[True]["median_seconds"] / rows[False]["median_seconds"]
+    faster = ratio < 1.0
+    return {
+        "claim": "xla",
+        "holds": faster == default,
+        "text": (
+            f"{size} update, S = 1: XLA {'on' if faster else 'off'} is "
+            f"{max(ratio, 1.0 / ratio):.2f} times as fast as {'off' if faster else 'on'}; "
+            f"Learner.xla = None takes {'on' if default else 'off'}"
+        ),
+    }

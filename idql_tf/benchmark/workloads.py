@@ -1,0 +1,254 @@
+"""What is timed: machine rates, training updates, stacking, extraction.
+
+Every function returns JSON-able rows and times the things it compares in turns.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import tensorflow as tf
+
+from idql_tf.behavior.networks import LnResnet
+from idql_tf.benchmark import flops
+from idql_tf.benchmark.measure import (
+    Run,
+    Timing,
+    in_turns,
+    memory_pass,
+    normal,
+    paired_ratio,
+    products,
+    repeated,
+    seconds,
+    square_matmul,
+)
+from idql_tf.nn import dense
+from idql_tf.nn.adam import Adam
+from idql_tf.runs.evaluation import compile_policy
+from idql_tf.training.arrays import DeviceArrays
+from idql_tf.training.learner import Learner
+
+# Critic and behaviour updates of one piece of work. The last is the paper's
+# proportion, 1.5 M critic and 3 M behaviour steps.
+WORKS = {
+    "behaviour": (0, 1),
+    "critic": (1, 0),
+    "1 critic + 1 behaviour": (1, 1),
+    "1 critic + 2 behaviour": (1, 2),
+}
+
+Row = dict[str, Any]
+Timer = Callable[[dict[Any, Run]], dict[Any, Timing]]
+
+
+def machine_rates(timer: Timer, size: int, num_bytes: int) -> Row:
+    """FLOP/s of a large square product and byte/s of a pass over memory."""
+    found = timer({"square": square_matmul(size), "memory": memory_pass(num_bytes)})
+    return {
+        "square_matmul": _rates(found["square"], 2 * size**3) | {"size": size},
+        "memory": {
+            "bytes_per_second": 2 * num_bytes / found["memory"].median,
+            "bytes": num_bytes,
+            **found["memory"].to_json(),
+        },
+    }
+
+
+def synthetic_arrays(
+    num_transitions: int, observation_size: int, action_size: int
+) -> DeviceArrays:
+    """Random transitions on the device, none held out."""
+    everything = tf.range(num_transitions)
+    return DeviceArrays(
+        rows=normal(num_transitions + 1, observation_size),
+        index=everything,
+        actions=tf.tanh(normal(num_transitions, action_size)),
+        rewards=normal(num_transitions),
+        masks=tf.ones([num_transitions]),
+        train=everything,
+        validation=everything[:0],
+    )
+
+
+def updates(
+    timer: Timer, arrays: DeviceArrays, learners: dict[bool, Learner]
+) -> list[Row]:
+    """Every piece of work with XLA off and on, beside its products alone.
+
+    Args:
+      timer: times runs in turns.
+      arrays: the data.
+      learners: the same learner without (False) and with XLA (True).
+
+    Returns:
+      One row per piece of work and XLA switch.
+    """
+    layers = update_layers(learners[False])
+    # One call takes everything a learner compiles; it is not timed as work.
+    compile_seconds = {
+        xla: seconds(_training(learner, arrays, (1, 1)), 1)
+        for xla, learner in learners.items()
+    }
+    runs: dict[Any, Run] = {room: products(listed) for room, listed in layers.items()}
+    for work, counts in WORKS.items():
+        for xla, learner in learners.items():
+            runs[work, xla] = _training(learner, arrays, counts)
+    found = timer(runs)
+    alone = [found[room] for room in layers]
+    operations = [flops.total(listed) for listed in layers.values()]
+    return [
+        {
+            "num_seeds": len(learner.seeds),
+            "work": work,
+            "xla": xla,
+            **_beside(
+                found[work, xla],
+                _weighted(counts, alone),
+                sum(n * f for n, f in zip(counts, operations, strict=True)),
+            ),
+            "compile_seconds": compile_seconds[xla],
+        }
+        for work, counts in WORKS.items()
+        for xla, learner in learners.items()
+    ]
+
+
+def update_layers(learner: Learner) -> dict[str, list[flops.Layer]]:
+    """The products of one critic update and of one behaviour update."""
+    return {
+        "critic": flops.critic_update(learner.critic, learner._critic_batch_size),
+        "behavior": flops.behavior_update(
+            learner.behavior, learner._behavior_batch_size
+        ),
+    }
+
+
+def stacking(timer: Timer, learner: Learner) -> Row:
+    """Forward, backward and Adam of a stack of one seed against no stack.
+
+    Args:
+      timer: times runs in turns.
+      learner: gives the sizes.
+    """
+    xla = dense.on_gpu()
+    runs: dict[Any, Run] = {
+        stacked: repeated(_network_step(learner, stacked), xla)
+        for stacked in (True, False)
+    }
+    found = timer(runs)
+    return {
+        "ratio": paired_ratio(found[True].seconds, found[False].seconds),
+        "xla": xla,
+        "stacked": found[True].to_json(),
+        "unstacked": found[False].to_json(),
+    }
+
+
+def extraction(
+    timer: Timer, learner: Learner, num_candidates: int, batch_sizes: Sequence[int]
+) -> list[Row]:
+    """Argmax policy calls on [S, B, D] beside their products alone."""
+    policy = compile_policy(learner, ("argmax", num_candidates))
+    layers = {
+        batch: flops.extraction(learner.behavior, learner.critic, batch, num_candidates)
+        for batch in batch_sizes
+    }
+    runs: dict[Any, Run] = {}
+    for batch in batch_sizes:
+        runs[batch, "policy"] = _acting(policy, learner, batch)
+        runs[batch, "matmul"] = products(layers[batch])
+    found = timer(runs)
+    return [
+        {
+            "num_candidates": num_candidates,
+            "batch_size": batch,
+            **_beside(
+                found[batch, "policy"], found[batch, "matmul"], flops.total(listed)
+            ),
+            "candidates_per_second": (
+                batch * num_candidates / found[batch, "policy"].median
+            ),
+        }
+        for batch, listed in layers.items()
+    ]
+
+
+def _rates(timing: Timing, operations: int) -> Row:
+    per_second = operations / timing.median
+    return {"flops": operations, "flops_per_second": per_second, **timing.to_json()}
+
+
+def _beside(timing: Timing, products_alone: Timing, operations: int) -> Row:
+    return {
+        **_rates(timing, operations),
+        "matmul": _rates(products_alone, operations),
+        "matmul_fraction": paired_ratio(products_alone.seconds, timing.seconds),
+    }
+
+
+def _weighted(counts: Sequence[int], timings: Sequence[Timing]) -> Timing:
+    """The time of counts[0] of the first and counts[1] of the second."""
+    turns = zip(*(t.seconds for t in timings), strict=True)
+    summed = (sum(n * s for n, s in zip(counts, turn, strict=True)) for turn in turns)
+    return Timing(
+        tuple(summed),
+        min(t.count for t in timings),
+        sum(t.first_call for t in timings),
+    )
+
+
+def _training(learner: Learner, arrays: DeviceArrays, counts: tuple[int, int]) -> Run:
+    def run(count: int) -> None:
+        metrics = learner.train(arrays, counts[0] * count, counts[1] * count)
+        for value in metrics.values():
+            value.numpy()
+
+    return run
+
+
+def _acting(policy: Callable, learner: Learner, batch_size: int) -> Run:
+    seeds = tf.constant(learner.seeds, tf.int64)
+    observations = normal(len(learner.seeds), batch_size, _sizes(learner)[0])
+
+    def run(count: int) -> None:
+        for step in range(count):
+            policy(observations, seeds, tf.constant(step, tf.int64)).numpy()
+
+    return run
+
+
+def _sizes(learner: Learner) -> tuple[int, int]:
+    """Observation size and action size."""
+    observation_size = learner.critic.value.layers_[0].kernel.shape[-2]
+    return observation_size, learner.behavior.action_size
+
+
+def _network_step(learner: Learner, stacked: bool) -> Callable[[], tf.Tensor]:
+    observation_size, action_size = _sizes(learner)
+    net = LnResnet(observation_size, action_size, (0,), stacked=stacked)
+    optimizer = Adam(net.trainable_variables)
+    lead = (
+        (1, learner._behavior_batch_size)
+        if stacked
+        else (learner._behavior_batch_size,)
+    )
+    actions, observations = normal(*lead, action_size), normal(*lead, observation_size)
+    num_steps = learner.behavior.coefficients.num_steps
+    steps = tf.zeros(lead, tf.int32)
+    words = None
+    if net.dropout_shape:
+        shape = [*lead[:-1], *net.dropout_shape, lead[-1], net.hidden_dim]
+        words = tf.cast(2.0**30 * normal(*shape), tf.int32)
+
+    def step() -> tf.Tensor:
+        variables = net.trainable_variables
+        with tf.GradientTape(watch_accessed_variables=False) as tape:
+            tape.watch(variables)
+            predicted = net(actions, observations, steps, num_steps, words)
+            loss = tf.reduce_mean(tf.math.squared_difference(predicted, actions))
+        optimizer.apply(tape.gradient(loss, variables), 1e-4)
+        return loss
+
+    return step
