@@ -1,4 +1,4 @@
-"""Evaluates a trained run and renews its evaluations.csv, summary and report.
+r"""Evaluates a trained run and renews its evaluations.csv, summary and report.
 
 Example:
   python launch/evaluate.py --run_dir runs/umaze --episodes 100 \

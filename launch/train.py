@@ -1,4 +1,4 @@
-"""Trains IDQL offline on a dataset, or resumes a stopped run.
+r"""Trains IDQL offline on a dataset, or resumes a stopped run.
 
 Example:
   python launch/train.py --dataset minari:d4rl-like/maze2d/umaze-v0 \

@@ -9,6 +9,7 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
+from idql_tf import files
 from idql_tf.data import preprocessing
 from idql_tf.data.transitions import DatasetInfo
 from idql_tf.environments import factory, maze
@@ -109,9 +110,7 @@ def save_maze(
         raise ValueError(f"found values {values.shape}; expected {expected}")
     value = np.full((len(values), *points.free.shape), np.nan, np.float32)
     value[:, points.free] = values
-    path = pathlib.Path(path)
-    partial = path.with_name(f".{path.name}.{os.getpid()}.partial")
-    with open(partial, "wb") as file:
+    with files.replacing(pathlib.Path(path), "wb") as file:
         np.savez_compressed(
             file,
             maze_map=points.field.walls,
@@ -122,7 +121,6 @@ def save_maze(
             value=value,
             **_trajectories(episodes, seeds),
         )
-    partial.replace(path)
 
 
 def _trajectories(

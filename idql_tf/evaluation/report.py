@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from typing import Any
 
 import idql_tf
+from idql_tf import files
 from idql_tf.errors import UserError
 from idql_tf.evaluation import facts, maze_plot, page, plots, reading, records
 from idql_tf.evaluation import summary as summaries
@@ -40,7 +41,7 @@ def write(
         )
     path = pathlib.Path(output or pathlib.Path(run_dirs[0]) / "report.html")
     runs = [records.read_run(run_dir) for run_dir in run_dirs]
-    summaries.write_atomically(path, render(runs))
+    files.write_atomically(path, render(runs))
     return path
 
 

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import json
 import math
-import os
 import pathlib
 from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 
+from idql_tf import files
 from idql_tf.evaluation import records, statistics
 from idql_tf.evaluation.records import Curve, Method, Run
 
@@ -32,19 +32,8 @@ def write(run_dir: str | pathlib.Path) -> dict[str, Any]:
     """
     summary = summarize(records.read_run(run_dir))
     text = json.dumps(summary, indent=2, allow_nan=False) + "\n"
-    write_atomically(pathlib.Path(run_dir) / "summary.json", text)
+    files.write_atomically(pathlib.Path(run_dir) / "summary.json", text)
     return summary
-
-
-def write_atomically(path: pathlib.Path, text: str) -> None:
-    """Writes a file that is either the old one or the whole new one."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    held = path.with_name(f".{path.name}.{os.getpid()}.part")
-    try:
-        held.write_text(text, encoding="utf-8")
-        held.replace(path)
-    finally:
-        held.unlink(missing_ok=True)
 
 
 def summarize(run: Run) -> dict[str, Any]:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import dataclasses
 import difflib
 import json
-import os
 import pathlib
 import platform
 from collections.abc import Sequence
@@ -15,22 +14,12 @@ from typing import Any
 import numpy as np
 
 import idql_tf
-from idql_tf import config
+from idql_tf import config, files
 from idql_tf.data import DatasetInfo, Transitions, scores
 from idql_tf.data.rewards import RewardRule
 from idql_tf.errors import UserError
 
 _PACKAGES = ("tensorflow", "keras", "numpy", "gymnasium", "mujoco", "minari")
-
-
-def write_atomically(path: pathlib.Path, text: str) -> None:
-    """Replaces a file in one step, so that a kill leaves the old or the new one."""
-    partial = path.with_name(f".{path.name}.{os.getpid()}.partial")
-    with open(partial, "w") as file:
-        file.write(text)
-        file.flush()
-        os.fsync(file.fileno())
-    partial.replace(path)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -79,9 +68,9 @@ def start(
             f"{path} is not empty and not a run (no spec.json); name a new directory"
         )
     run.path.mkdir(parents=True, exist_ok=True)
-    write_atomically(run.file("config.gin"), config.current())
+    files.write_atomically(run.file("config.gin"), config.current())
     # Last, for its presence says that the directory is a run.
-    write_atomically(spec_file, json.dumps(_spec(run, transitions), indent=1))
+    files.write_atomically(spec_file, json.dumps(_spec(run, transitions), indent=1))
     return run
 
 

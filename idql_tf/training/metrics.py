@@ -12,6 +12,8 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 import tensorflow as tf
 
+from idql_tf import files
+
 METRICS_HEADER = ("phase", "step", "seed", "name", "value")
 
 
@@ -52,9 +54,7 @@ def drop_rows(path: pathlib.Path, last: Mapping[str, int]) -> None:
         fields = dict(zip(header, row, strict=True))
         if int(fields["step"]) <= last[_clock(fields.get("name", ""))]:
             kept.append(line)
-    partial = path.with_name(f".{path.name}.{os.getpid()}.partial")
-    partial.write_text("".join(kept))
-    partial.replace(path)
+    files.write_atomically(path, "".join(kept))
 
 
 def _clock(name: str) -> str:
