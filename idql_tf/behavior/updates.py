@@ -32,6 +32,8 @@ class Behavior(tf.Module):
       sampler_temperature: factor on the reverse chain's noise.
     """
 
+    METRICS = ("loss",)
+
     def __init__(
         self,
         observation_size: int,
@@ -99,7 +101,7 @@ class Behavior(tf.Module):
         """One optimizer step and one step of the average.
 
         Returns:
-          {"loss": [S] before the step}.
+          The METRICS, [S] each; the loss is that before the step.
         """
         step = self.optimizer.step.read_value()
         variables = self.score.trainable_variables

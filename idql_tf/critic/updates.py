@@ -40,6 +40,8 @@ class Critic(tf.Module):
       value_layer_norm: normalise V's input (released HEAD only).
     """
 
+    METRICS = ("v_loss", "q_loss", "q_mean", "v_mean", "advantage_stddev")
+
     def __init__(
         self,
         observation_size: int,
@@ -98,7 +100,7 @@ class Critic(tf.Module):
         """One V step, one Q step on the new V, one target step.
 
         Returns:
-          Losses before the step and statistics, [S] each.
+          The METRICS, [S] each; losses are those before the step.
         """
         variables = self.value.trainable_variables
         with tf.GradientTape(watch_accessed_variables=False) as tape:

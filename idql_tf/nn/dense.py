@@ -26,6 +26,14 @@ def on_gpu() -> bool:
     return bool(tf.config.list_logical_devices("GPU"))
 
 
+def compiled(
+    function: Callable, xla: bool | None = None
+) -> tf.types.experimental.GenericFunction:
+    """Compiles a tensor function, with XLA where it is the faster (None: on a GPU)."""
+    jit = on_gpu() if xla is None else xla
+    return tf.function(function, autograph=False, jit_compile=True if jit else None)
+
+
 def xavier_uniform(shape: Sequence[int], key: tf.Tensor) -> tf.Tensor:
     """Uniform with variance 2 / (fan_in + fan_out) over the last two axes."""
     limit = math.sqrt(6.0 / (shape[-2] + shape[-1]))

@@ -15,6 +15,7 @@ from idql_tf import extraction
 from idql_tf.data import scores
 from idql_tf.evaluation import maze_picture, report, rollouts, summary
 from idql_tf.evaluation.rollouts import Episodes
+from idql_tf.nn import dense
 from idql_tf.runs.directory import Run
 from idql_tf.training.learner import Learner
 from idql_tf.training.metrics import append_rows, drop_rows
@@ -174,7 +175,6 @@ def compile_policy(
     """Compiles (observations [S, B, D], seeds [S], step) -> actions [S, B, A]."""
     name, num_candidates = method
 
-    @tf.function(reduce_retracing=True, autograph=False)
     def policy(observations: tf.Tensor, seeds: tf.Tensor, step: tf.Tensor) -> tf.Tensor:
         return extraction.extract(
             learner.critic,
@@ -186,4 +186,4 @@ def compile_policy(
             num_candidates,
         ).action
 
-    return policy
+    return dense.compiled(policy)

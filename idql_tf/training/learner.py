@@ -50,10 +50,8 @@ class Learner(tf.Module):
         self._critic_batch_size = critic_batch_size
         self._behavior_batch_size = behavior_batch_size
         self._validation_batch_size = validation_batch_size
-        xla = dense.on_gpu() if xla is None else xla
-        compiled = {"autograph": False, "jit_compile": True if xla else None}
-        self._block = tf.function(self._train, **compiled)
-        self._validate = tf.function(self._validation_losses, **compiled)
+        self._block = dense.compiled(self._train, xla)
+        self._validate = dense.compiled(self._validation_losses, xla)
 
     @property
     def behavior_step(self) -> tf.Variable:
@@ -107,9 +105,29 @@ class Learner(tf.Module):
         return lambda pool: randomness.integers(keys, [size], tf.shape(pool)[0])
 
     def _train(self, arrays: DeviceArrays, counts: tf.Tensor) -> Metrics:
-        critic = _repeat(lambda: self.update_critic(arrays), counts[0])
-        behavior = _repeat(lambda: self.update_behavior(arrays), counts[1])
+        critic = self._repeat(
+            lambda: self.update_critic(arrays), Critic.METRICS, counts[0]
+        )
+        behavior = self._repeat(
+            lambda: self.update_behavior(arrays), Behavior.METRICS, counts[1]
+        )
         return _named("critic", critic) | _named("behavior", behavior)
+
+    def _repeat(
+        self, update: Callable[[], Metrics], names: Sequence[str], count: tf.Tensor
+    ) -> Metrics:
+        """Runs `update` `count` times in the graph; returns mean metrics [S]."""
+
+        def step(i: tf.Tensor, *sums: tf.Tensor) -> tuple:
+            metrics = update()
+            return i + 1, *(s + metrics[n] for s, n in zip(sums, names, strict=True))
+
+        start = (tf.constant(0), *[tf.zeros(len(self.seeds)) for _ in names])
+        _, *sums = tf.while_loop(
+            lambda i, *_: i < count, step, start, parallel_iterations=1
+        )
+        taken = tf.cast(tf.maximum(count, 1), tf.float32)
+        return {name: total / taken for name, total in zip(names, sums, strict=True)}
 
     def _validation_losses(self, arrays: DeviceArrays) -> Metrics:
         size = tf.minimum(self._validation_batch_size, tf.shape(arrays.validation)[0])
@@ -128,20 +146,3 @@ class Learner(tf.Module):
 
 def _named(room: str, metrics: Metrics) -> Metrics:
     return {f"{room}/{name}": value for name, value in metrics.items()}
-
-
-def _repeat(update: Callable[[], Metrics], count: tf.Tensor) -> Metrics:
-    """Runs `update` `count` times in the graph; returns the means of its metrics."""
-    shapes = tf.function(update, autograph=False).get_concrete_function()
-    names = sorted(shapes.structured_outputs)
-    start = [tf.zeros(shapes.structured_outputs[n].shape) for n in names]
-
-    def step(i: tf.Tensor, *sums: tf.Tensor) -> tuple:
-        metrics = update()
-        return i + 1, *(s + metrics[n] for s, n in zip(sums, names, strict=True))
-
-    _, *sums = tf.while_loop(
-        lambda i, *_: i < count, step, (tf.constant(0), *start), parallel_iterations=1
-    )
-    taken = tf.cast(tf.maximum(count, 1), tf.float32)
-    return {n: s / taken for n, s in zip(names, sums, strict=True)}
