@@ -47,9 +47,10 @@ def parse_seeds(values: Sequence[str]) -> list[int]:
         seeds = [int(value) for value in values]
     except ValueError:
         seeds = []
-    if not seeds or min(seeds) < 0 or len(set(seeds)) < len(seeds):
+    in_range = all(0 <= seed < 2**31 for seed in seeds)
+    if not seeds or not in_range or len(set(seeds)) < len(seeds):
         raise UserError(
-            f"--seeds is '{','.join(values)}'; expected different integers from 0 "
+            f"--seeds is '{','.join(values)}'; expected distinct integers from 0 "
             "up, such as 0,1,2"
         )
     return seeds

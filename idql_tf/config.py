@@ -3,17 +3,16 @@
 from __future__ import annotations
 
 import pathlib
-import re
+import tokenize
 from collections.abc import Sequence
 
 import gin
+from gin import config_parser
 
 from idql_tf.errors import UserError
 
 ROOT = pathlib.Path(__file__).resolve().parents[1]
 BASE = ROOT / "gin" / "base.gin"
-_IMPORT = re.compile(r"^\s*(?:import|from)\s+([\w.]+)", re.MULTILINE)
-_INCLUDE = re.compile(r"^\s*include\s+(.+)$", re.MULTILINE)
 
 
 def load(files: Sequence[str], params: Sequence[str] = ()) -> None:
@@ -31,21 +30,26 @@ def load(files: Sequence[str], params: Sequence[str] = ()) -> None:
         _parse(name, text)
 
 
-def load_text(text: str, name: str) -> None:
-    """Reads one complete configuration, such as a run's config.gin.
+def load_text(
+    text: str, name: str, files: Sequence[str] = (), params: Sequence[str] = ()
+) -> None:
+    """Reads a complete configuration, such as a run's config.gin, then additions.
 
     Raises:
       UserError: as `load`.
     """
     register()
+    texts = [(name, text)] + [(file, _read(file)) for file in files]
     gin.clear_config()
-    _parse(name, text)
+    for source, part in texts + [("--gin_param", param) for param in params]:
+        _parse(source, part)
 
 
 def register() -> None:
     """Makes every configurable of the package known to gin."""
     import idql_tf.behavior.networks
     import idql_tf.behavior.updates
+    import idql_tf.benchmark.suite
     import idql_tf.critic.updates
     import idql_tf.data
     import idql_tf.environments.collect
@@ -71,16 +75,39 @@ def _read(name: str) -> str:
         raise UserError(f"gin file {name} is not text: {error}") from error
 
 
+class _Names(config_parser.ParserDelegate):
+    """Reads references as plain names: nothing is looked up or run."""
+
+    def configurable_reference(
+        self, scoped_configurable_name: str, evaluate: bool
+    ) -> str:
+        return scoped_configurable_name
+
+    def macro(self, macro_name: str) -> str:
+        return macro_name
+
+
 def _parse(name: str, text: str) -> None:
-    for pattern in (_IMPORT, _INCLUDE):
-        found = pattern.search(text)
-        if found:
-            raise UserError(
-                f"{name}: '{found.group(0).strip()}' is not allowed; "
-                "pass several files with several --gin_file"
-            )
     try:
+        for statement in config_parser.ConfigParser(text, _Names()):
+            if isinstance(
+                statement,
+                (config_parser.ImportStatement, config_parser.IncludeStatement),
+            ):
+                raise UserError(
+                    f"{name}: import and include are not allowed (line "
+                    f"{statement.location.line_num}); pass several files with "
+                    "several --gin_file"
+                )
         gin.parse_config(text, skip_unknown=False)
-    except (ValueError, SyntaxError, TypeError, AttributeError) as error:
+    except UserError:
+        raise
+    except (
+        ValueError,
+        SyntaxError,
+        TypeError,
+        AttributeError,
+        tokenize.TokenError,
+    ) as error:
         message = " ".join(str(error).split())
         raise UserError(f"{name}: {message}") from error

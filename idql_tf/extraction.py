@@ -1,6 +1,6 @@
 """Which action do we take? A choice among N plausible candidates.
 
-One module for the policy, the evaluator, the actors and the exported model.
+One module for everything that acts.
 """
 
 from __future__ import annotations
@@ -12,9 +12,22 @@ import tensorflow as tf
 
 from idql_tf.behavior.updates import Behavior
 from idql_tf.critic.updates import Critic
+from idql_tf.errors import UserError
 from idql_tf.nn import randomness
 
 METHODS = ("argmax", "implicit", "softmax")
+
+
+def check_method(method: str, num_candidates: int) -> None:
+    """Refuses an unknown choice or number of candidates.
+
+    Raises:
+      UserError: the method is not one of METHODS, or N is below 1.
+    """
+    if method not in METHODS:
+        raise UserError(f"extraction is {method!r}; expected one of {METHODS}")
+    if num_candidates < 1:
+        raise UserError(f"num_candidates is {num_candidates}; expected at least 1")
 
 
 class Extraction(NamedTuple):
@@ -88,10 +101,9 @@ def extract(
       An `Extraction`.
 
     Raises:
-      ValueError: the method is unknown.
+      UserError: the method is unknown or N below 1.
     """
-    if method not in METHODS:
-        raise ValueError(f"extraction is {method!r}; expected one of {METHODS}")
+    check_method(method, num_candidates)
     sample_keys = randomness.keys(seeds, "candidates", step)
     candidates = behavior.sample(observations, num_candidates, sample_keys)
     features = critic.target_q.observation_features(observations)

@@ -4,8 +4,9 @@ Example:
   python launch/evaluate.py --run_dir runs/umaze --episodes 100 \
       --extraction argmax --num_candidates 64
 
-Without --num_candidates the run's own methods are evaluated (IDQL and N = 1).
-The run's own configuration is used; --gin_file and --gin_param are not needed.
+With --extraction argmax and no --num_candidates the run's own methods are evaluated
+(IDQL and N = 1). The run's own configuration is used; --gin_file and --gin_param are
+read after it, such as --gin_param evaluate.evaluation_seed=2.
 """
 
 import pathlib
@@ -33,11 +34,17 @@ NUM_CANDIDATES = flags.DEFINE_integer(
 cli.define_gin_flags()
 
 
-def main() -> None:
+def main() -> int:
     from idql_tf.runs import jobs
 
-    cli.load_gin()
-    jobs.evaluate(RUN_DIR.value, EPISODES.value, EXTRACTION.value, NUM_CANDIDATES.value)
+    return jobs.evaluate(
+        RUN_DIR.value,
+        EPISODES.value,
+        EXTRACTION.value,
+        NUM_CANDIDATES.value,
+        cli.FLAGS.gin_file,
+        cli.FLAGS.gin_param,
+    )
 
 
 if __name__ == "__main__":

@@ -10,7 +10,6 @@ is 2, with one line saying why, if the data cannot be trained on.
 
 from __future__ import annotations
 
-import json
 import pathlib
 import sys
 
@@ -25,7 +24,7 @@ _DATASET = flags.DEFINE_string(
 )
 _JSON = flags.DEFINE_string("json", None, "file to write the report to as JSON.")
 _ENV_ID = flags.DEFINE_string(
-    "env_id", None, "gymnasium id, where the data record no environment."
+    "env_id", None, "gymnasium ID or MODULE:ID, where the data record no environment."
 )
 cli.define_gin_flags()
 
@@ -39,9 +38,7 @@ def main() -> None:
     report = inspection.inspect(transitions, _ENV_ID.value)
     print(inspection.format_report(report))
     if _JSON.value:
-        path = pathlib.Path(_JSON.value)
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text(json.dumps(report, indent=2, allow_nan=False) + "\n")
+        inspection.write(report, _JSON.value)
     inspection.require_trainable(report)
 
 

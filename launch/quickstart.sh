@@ -34,11 +34,8 @@ step "2/3 data: 100,000 steps of PointMaze_UMaze-v3"
 if [[ -d "$data" ]]; then
   say "there already: $data"
 else
-  # Renamed when complete: a killed collection never passes for a data set.
-  rm -rf -- "$data.partial"
   "$PYTHON" launch/collect.py --env_id PointMaze_UMaze-v3 --num_steps 100000 \
-    --output "$data.partial"
-  mv -- "$data.partial" "$data"
+    --output "$data"
 fi
 
 step "3/3 training, evaluation and report"

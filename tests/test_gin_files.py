@@ -6,10 +6,11 @@ import pytest
 import tiny_learner
 from conftest import REPOSITORY
 
-from idql_tf import config
+from idql_tf import config, extraction
+from idql_tf.behavior import schedules
 from idql_tf.behavior.networks import LnResnet, Mlp
 from idql_tf.behavior.updates import Behavior
-from idql_tf.critic.objectives import Exponential
+from idql_tf.critic.objectives import Expectile, Exponential, Quantile
 from idql_tf.critic.updates import Critic
 from idql_tf.errors import UserError
 from idql_tf.runs.directory import Run
@@ -47,11 +48,25 @@ def test_base_binds_every_parameter_it_can():
     """No number of the method is left to a default in Python."""
     config.load([])
     text = config.current()
-    given = {"observation_size", "action_size", "seeds", "stacked"}
-    for configurable in (Critic, Behavior, LnResnet, Mlp, Learner, offline.Settings):
-        name = {"Settings": "train"}.get(configurable.__name__, configurable.__name__)
-        for parameter in set(inspect.signature(configurable).parameters) - given:
-            assert f"{name}.{parameter} =" in text, f"{name}.{parameter}"
+    networks = {"observation_size", "action_size", "seeds", "stacked"}
+    names = {offline.Settings: "train", Evaluator: "evaluate"}
+    given = {
+        **dict.fromkeys((Critic, Behavior, LnResnet, Mlp, Learner), networks),
+        **dict.fromkeys((Expectile, Quantile, Exponential, offline.Settings), set()),
+        **dict.fromkeys((schedules.vp, schedules.cosine), {"num_steps"}),
+        schedules.linear: {"num_steps"},
+        Evaluator: {"run", "learner", "console", "stop"},
+        extraction.extract: {
+            *("critic", "behavior", "observations", "seeds", "step"),
+            *("method", "num_candidates"),
+        },
+    }
+    for configurable, passed in given.items():
+        name = names.get(configurable, configurable.__name__)
+        parameters = set(inspect.signature(configurable).parameters)
+        assert passed - {"stacked"} <= parameters and parameters - passed, name
+        for parameter in parameters - passed:
+            assert f"\n{name}.{parameter} =" in text, f"{name}.{parameter}"
 
 
 def _budget(*files):
@@ -74,7 +89,7 @@ def test_paper_protocols_hold_the_paper_numbers():
 def test_paper_a_takes_its_candidates_from_the_task(task, candidates, order):
     files = [f"gin/tasks/{task}.gin", "gin/protocols/paper_a.gin"][::order]
     config.load(files)
-    evaluator = Evaluator(RUN, None, None)
+    evaluator = Evaluator(RUN, None, None, None)
     assert evaluator.methods == [("argmax", candidates), ("argmax", 1)]
 
 
@@ -92,6 +107,8 @@ def test_objectives_can_be_chosen():
         ("Expectile.tau 0.9", "--gin_param"),
         ("train.criticsteps = 5", "criticsteps"),
         ("import os", "not allowed"),
+        ("import \\\n os", "not allowed"),
+        ("from \\\n os import path", "not allowed"),
         ("include '/etc/passwd'", "not allowed"),
     ],
 )

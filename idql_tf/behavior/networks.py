@@ -15,6 +15,7 @@ import gin
 import tensorflow as tf
 from tensorflow import keras
 
+from idql_tf.errors import UserError
 from idql_tf.nn import dense, fused, randomness
 
 
@@ -48,7 +49,7 @@ class ScoreNetwork(keras.Model, abc.ABC):
         self._stack = (len(self._seeds),) if stacked else ()
         self._sizes = (action_size, observation_size)
         self.hidden_dim = hidden_dim
-        self._activate = fused.ACTIVATIONS[activation]
+        self._activate = fused.activation(activation)
         self.frequencies = self.add_weight(
             "frequencies",
             (*self._stack, time_dim // 2, 1),
@@ -163,6 +164,10 @@ class LnResnet(ScoreNetwork):
             activation,
             stacked,
         )
+        if not 0.0 <= dropout_rate < 1.0:
+            raise UserError(
+                f"LnResnet.dropout_rate is {dropout_rate}; expected 0 <= rate < 1"
+            )
         self._dropout_rate = dropout_rate
         self.blocks = []
         for i in range(num_blocks):

@@ -8,10 +8,12 @@ from collections.abc import Callable
 import gin
 import numpy as np
 
+from idql_tf.errors import UserError
+
 
 def _steps(num_steps: int) -> np.ndarray:
     if num_steps < 1:
-        raise ValueError(f"num_steps is {num_steps}; expected at least 1")
+        raise UserError(f"num_diffusion_steps is {num_steps}; expected at least 1")
     return np.arange(1, num_steps + 1, dtype=np.float64)
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 import statistics
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -92,35 +93,29 @@ def seconds(run: Run, count: int) -> float:
 def repeated(step: Callable[[], tf.Tensor], xla: bool = False) -> Run:
     """Compiles a loop over `step` [], whose results are summed so that all are made."""
 
-    @tf.function(autograph=False, jit_compile=True if xla else None)
-    def loop(count: tf.Tensor) -> tf.Tensor:
-        return _summed(step, count)
-
+    loop = dense.compiled(lambda count: _summed(step, count), xla)
     return lambda count: float(loop(tf.constant(count)))
 
 
-def products(layers: Sequence[Layer]) -> Run:
+def products(layers: Sequence[Layer]) -> Callable[[], tf.Tensor]:
     """Plain matmuls with the shapes and transposes of `layers`, and nothing else.
 
     Every product has operands of its own, so that none can be shared or left
-    out. Without XLA, which would: this is the rate of the library's kernels.
+    out. For `repeated` without XLA, which would: the rate of the library's kernels.
     """
-    groups = {layer.repeats: [] for layer in layers}
+    groups: dict[int, list] = {layer.repeats: [] for layer in layers}
     for layer in layers:
         groups[layer.repeats].append((layer, _operands(layer)))
 
-    def one(repeats: int) -> tf.Tensor:
+    def once(repeats: int) -> tf.Tensor:
         return tf.add_n([c for pair in groups[repeats] for c in _corners(*pair)])
 
     def step() -> tf.Tensor:
-        return tf.add_n(
-            [
-                one(n) if n == 1 else _summed(lambda n=n: one(n), tf.constant(n))
-                for n in groups
-            ]
-        )
+        chains = [n for n in groups if n > 1]
+        sums = [_summed(functools.partial(once, n), tf.constant(n)) for n in chains]
+        return tf.add_n([*sums, once(1)] if 1 in groups else sums)
 
-    return repeated(step)
+    return step
 
 
 def normal(*shape: int) -> tf.Tensor:
@@ -130,23 +125,21 @@ def normal(*shape: int) -> tf.Tensor:
 
 def square_matmul(size: int) -> Run:
     """One [size, size] @ [size, size] product."""
-    return products([Layer(size, size, size)])
+    return repeated(products([Layer(size, size, size)]))
 
 
 def memory_pass(num_bytes: int) -> Run:
     """One pass that reads and writes a float32 vector of `num_bytes`."""
-    size = num_bytes // 4
 
-    @tf.function(autograph=False)
-    def loop(count: tf.Tensor) -> tf.Tensor:
-        def step(i: tf.Tensor, x: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
-            return i + 1, x + 1.0
-
-        start = (tf.constant(0), tf.zeros([size]))
+    def passes(count: tf.Tensor) -> tf.Tensor:
         return tf.while_loop(
-            lambda i, _: i < count, step, start, parallel_iterations=1
+            lambda i, _: i < count,
+            lambda i, x: (i + 1, x + 1.0),
+            (tf.constant(0), tf.zeros([num_bytes // 4])),
+            parallel_iterations=1,
         )[1][-1]
 
+    loop = dense.compiled(passes, xla=False)
     return lambda count: float(loop(tf.constant(count)))
 
 

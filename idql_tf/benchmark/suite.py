@@ -17,8 +17,9 @@ from idql_tf import config
 from idql_tf.benchmark import machine, table, verdicts, workloads
 from idql_tf.benchmark.measure import in_turns
 from idql_tf.errors import UserError
-from idql_tf.evaluation.summary import write_atomically
+from idql_tf.files import write_atomically
 from idql_tf.nn import dense
+from idql_tf.quiet import start_compiler
 from idql_tf.training.learner import Learner
 
 
@@ -83,6 +84,7 @@ def run(
     if json_file is not None and not pathlib.Path(json_file).resolve().parent.is_dir():
         raise UserError(f"--json {json_file}: its folder does not exist; make it first")
     config.load(gin_files, gin_params)
+    start_compiler()
     console = Console(soft_wrap=True)
     # Drawn between the timed calls only, never by a thread beside them.
     columns = TextColumn("{task.description}"), BarColumn(), TimeElapsedColumn()
@@ -107,7 +109,6 @@ def measure(
     start, others = time.perf_counter(), machine.OtherLoad()
     task = progress.add_task("", total=_num_calls(settings))
     results: dict[str, Any] = {
-        "machine": machine.describe(),
         "settings": dataclasses.asdict(settings),
         "config": {},
         "updates": [],
@@ -121,19 +122,20 @@ def measure(
 
         return lambda runs: in_turns(runs, repeats, call_seconds, advance)
 
-    results["rates"] = workloads.machine_rates(
-        timer("machine", settings.repeats, settings.policy_seconds),
-        settings.square_size,
-        settings.memory_bytes,
-    )
     for size, files in settings.sizes.items():
         config.load([*files, *gin_files], gin_params)
         results["config"][size] = config.current()
         for kind, row in _one_size(settings, size, timer):
             results[kind].append({"size": size, **row})
+    # Last, so that the learners' numeric switches (TF32) hold for them too.
+    results["rates"] = workloads.machine_rates(
+        timer("machine", settings.repeats, settings.policy_seconds),
+        settings.square_size,
+        settings.memory_bytes,
+    )
     results["default_xla"] = dense.on_gpu()
     results["seconds"] = time.perf_counter() - start
-    results["machine"]["cores_taken_by_others"] = others.cores()
+    results["machine"] = machine.describe() | {"cores_taken_by_others": others.cores()}
     results["verdicts"] = verdicts.judge(results)
     return results
 

@@ -5,10 +5,20 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
+from idql_tf.benchmark import verdicts
+
 WIDTH = 100
 
-# Above this, other processes have cost the figures something.
-_BUSY_CORES = 0.1
+# The last columns: rate of the same products as plain matmuls, ours divided by
+# it, and seconds to trace, compile and take the first step.
+_UPDATE_COLUMNS = (
+    *("S", "XLA", "ms", "min ms", "GFLOP", "GFLOP/s"),
+    *("matmuls", "fraction", "compile s"),
+)
+_POLICY_COLUMNS = (
+    *("B", "ms", "min ms", "candidates/s", "GFLOP", "GFLOP/s"),
+    *("matmuls ms", "fraction"),
+)
 
 
 def render(results: dict[str, Any]) -> str:
@@ -19,7 +29,8 @@ def render(results: dict[str, Any]) -> str:
         parts.append(
             _extraction([r for r in results["extraction"] if r["size"] == size])
         )
-    parts.append("\n".join(_verdict(v) for v in results["verdicts"]))
+    sure = verdicts.idle(results["machine"])
+    parts.append("\n".join(_verdict(v, sure) for v in results["verdicts"]))
     return "\n\n".join(part for part in parts if part)
 
 
@@ -37,31 +48,18 @@ def _machine(results: dict[str, Any]) -> str:
         f"{_giga(square['flops_per_second'])} GFLOP/s; memory: "
         f"{_giga(memory['bytes_per_second'])} GB/s; {results['seconds']:.0f} s in all",
     ]
-    if others is not None and others > _BUSY_CORES:
+    if not verdicts.idle(found):
         lines.append(
-            f"the machine was not idle: other processes took {others:.1f} of "
-            f"{found['cores']} cores, so the rates are too low"
+            f"The machine was not idle: other processes took {others:.1f} of "
+            f"{found['cores']} cores. Measure again with them closed."
         )
     return "\n".join(line[:WIDTH] for line in lines)
 
 
 def _updates(rows: Sequence[dict[str, Any]]) -> str:
-    header = (
-        (
-            *(
-                "updates: " + rows[0]["size"],
-                "S",
-                "XLA",
-                "ms",
-                "min ms",
-                "GFLOP",
-                "GFLOP/s",
-            ),
-            *("matmuls", "fraction", "compile s"),
-        )
-        if rows
-        else ()
-    )
+    if not rows:
+        return ""
+    header = (f"updates: {rows[0]['size']}", *_UPDATE_COLUMNS)
     cells = [
         (
             row["work"],
@@ -77,16 +75,13 @@ def _updates(rows: Sequence[dict[str, Any]]) -> str:
         )
         for row in rows
     ]
-    return _aligned([header, *cells]) if rows else ""
+    return _aligned([header, *cells])
 
 
 def _extraction(rows: Sequence[dict[str, Any]]) -> str:
     if not rows:
         return ""
-    header = (
-        *("policy: " + rows[0]["size"], "B", "ms", "min ms", "candidates/s"),
-        *("GFLOP", "GFLOP/s", "matmuls ms", "fraction"),
-    )
+    header = (f"policy: {rows[0]['size']}", *_POLICY_COLUMNS)
     cells = [
         (
             f"N = {row['num_candidates']}",
@@ -104,8 +99,9 @@ def _extraction(rows: Sequence[dict[str, Any]]) -> str:
     return _aligned([header, *cells])
 
 
-def _verdict(verdict: dict[str, Any]) -> str:
-    return f"{'holds' if verdict['holds'] else 'FAILS'}  {verdict['text']}"
+def _verdict(verdict: dict[str, Any], sure: bool) -> str:
+    word = "holds" if verdict["holds"] else "FAILS"
+    return f"{word}{' ' if sure else '?'} {verdict['text']}"
 
 
 def _giga(value: float) -> str:

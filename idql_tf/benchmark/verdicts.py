@@ -4,10 +4,20 @@ from __future__ import annotations
 
 from typing import Any
 
-# IDQL_tf's own bounds on its overhead over the machine's matrix products.
+# Our own bounds on its overhead over the machine's matrix products.
 LEAST_MATMUL_FRACTION = 0.70
 MOST_STACKING_COST = 0.03
 HEADLINE_WORK = "1 critic + 1 behaviour"
+
+
+# Part of the cores that others may take before the figures mean little.
+_MOST_OTHERS = 0.05
+
+
+def idle(machine: dict[str, Any]) -> bool:
+    """Tells whether other processes left the cores alone, as far as known."""
+    others = machine["cores_taken_by_others"]
+    return others is None or others <= _MOST_OTHERS * machine["cores"]
 
 
 def judge(results: dict[str, Any]) -> list[dict[str, Any]]:
@@ -55,12 +65,13 @@ def _stacking(row: dict[str, Any]) -> dict[str, Any]:
 def _xla(rows: dict[bool, dict[str, Any]], default: bool, size: str) -> dict[str, Any]:
     ratio = rows[True]["median_seconds"] / rows[False]["median_seconds"]
     faster = ratio < 1.0
+    names = ("on", "off") if faster else ("off", "on")
     return {
         "claim": "xla",
         "holds": faster == default,
         "text": (
-            f"{size} update, S = 1: XLA {'on' if faster else 'off'} is "
-            f"{max(ratio, 1.0 / ratio):.2f} times as fast as {'off' if faster else 'on'}; "
+            f"{size} update, S = 1: XLA {names[0]} is "
+            f"{max(ratio, 1.0 / ratio):.2f} times as fast as {names[1]}; "
             f"Learner.xla = None takes {'on' if default else 'off'}"
         ),
     }

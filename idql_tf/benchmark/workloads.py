@@ -15,7 +15,6 @@ from idql_tf.benchmark import flops
 from idql_tf.benchmark.measure import (
     Run,
     Timing,
-    in_turns,
     memory_pass,
     normal,
     paired_ratio,
@@ -24,7 +23,7 @@ from idql_tf.benchmark.measure import (
     seconds,
     square_matmul,
 )
-from idql_tf.nn import dense
+from idql_tf.nn import dense, randomness
 from idql_tf.nn.adam import Adam
 from idql_tf.runs.evaluation import compile_policy
 from idql_tf.training.arrays import DeviceArrays
@@ -91,7 +90,9 @@ def updates(
         xla: seconds(_training(learner, arrays, (1, 1)), 1)
         for xla, learner in learners.items()
     }
-    runs: dict[Any, Run] = {room: products(listed) for room, listed in layers.items()}
+    runs: dict[Any, Run] = {
+        room: repeated(products(listed)) for room, listed in layers.items()
+    }
     for work, counts in WORKS.items():
         for xla, learner in learners.items():
             runs[work, xla] = _training(learner, arrays, counts)
@@ -118,9 +119,9 @@ def updates(
 def update_layers(learner: Learner) -> dict[str, list[flops.Layer]]:
     """The products of one critic update and of one behaviour update."""
     return {
-        "critic": flops.critic_update(learner.critic, learner._critic_batch_size),
+        "critic": flops.critic_update(learner.critic, learner.critic_batch_size),
         "behavior": flops.behavior_update(
-            learner.behavior, learner._behavior_batch_size
+            learner.behavior, learner.behavior_batch_size
         ),
     }
 
@@ -158,7 +159,7 @@ def extraction(
     runs: dict[Any, Run] = {}
     for batch in batch_sizes:
         runs[batch, "policy"] = _acting(policy, learner, batch)
-        runs[batch, "matmul"] = products(layers[batch])
+        runs[batch, "matmul"] = repeated(products(layers[batch]))
     found = timer(runs)
     return [
         {
@@ -230,17 +231,16 @@ def _network_step(learner: Learner, stacked: bool) -> Callable[[], tf.Tensor]:
     net = LnResnet(observation_size, action_size, (0,), stacked=stacked)
     optimizer = Adam(net.trainable_variables)
     lead = (
-        (1, learner._behavior_batch_size)
-        if stacked
-        else (learner._behavior_batch_size,)
+        (1, learner.behavior_batch_size) if stacked else (learner.behavior_batch_size,)
     )
     actions, observations = normal(*lead, action_size), normal(*lead, observation_size)
     num_steps = learner.behavior.coefficients.num_steps
     steps = tf.zeros(lead, tf.int32)
     words = None
     if net.dropout_shape:
-        shape = [*lead[:-1], *net.dropout_shape, lead[-1], net.hidden_dim]
-        words = tf.cast(2.0**30 * normal(*shape), tf.int32)
+        shape = [*net.dropout_shape, lead[-1], net.hidden_dim]
+        words = randomness.bits(tf.zeros([1, 2], tf.int64), shape)
+        words = words if stacked else words[0]
 
     def step() -> tf.Tensor:
         variables = net.trainable_variables

@@ -13,8 +13,12 @@ import math
 import gin
 import tensorflow as tf
 
+from idql_tf.errors import UserError
+
 # Keeps the weight of an action finite where its advantage is exactly zero.
 ADVANTAGE_EPSILON = 1e-6
+# Keeps the exponential weight finite in float32, beyond any ratio that matters.
+LARGEST_EXPONENT = 60.0
 
 
 def _asymmetry(u: tf.Tensor, tau: float) -> tf.Tensor:
@@ -25,7 +29,7 @@ def _asymmetry(u: tf.Tensor, tau: float) -> tf.Tensor:
 
 def _check_tau(tau: float) -> None:
     if not 0.0 < tau < 1.0:
-        raise ValueError(f"tau is {tau}; expected a number strictly within (0, 1)")
+        raise UserError(f"tau is {tau}; expected a number strictly within (0, 1)")
 
 
 @gin.configurable
@@ -34,7 +38,7 @@ class Expectile:
     """Asymmetric squared error; V is the tau-expectile of Q (IDQL eq. 8).
 
     Raises:
-      ValueError: tau is outside (0, 1).
+      UserError: tau is outside (0, 1).
     """
 
     tau: float
@@ -43,12 +47,12 @@ class Expectile:
         _check_tau(self.tau)
 
     def loss(self, u: tf.Tensor) -> tf.Tensor:
-        """Returns f(u) = |tau - 1(u < 0)| u^2."""
+        """Returns f(u) = |tau - 1(u <= 0)| u^2."""
         u = tf.convert_to_tensor(u)
         return _asymmetry(u, self.tau) * u * u
 
     def gradient(self, u: tf.Tensor) -> tf.Tensor:
-        """Returns f'(u) = 2 |tau - 1(u < 0)| u."""
+        """Returns f'(u) = 2 |tau - 1(u <= 0)| u."""
         u = tf.convert_to_tensor(u)
         return 2.0 * _asymmetry(u, self.tau) * u
 
@@ -63,7 +67,7 @@ class Quantile:
     """Asymmetric absolute error; V is the tau-quantile of Q (IDQL eq. 9).
 
     Raises:
-      ValueError: tau is outside (0, 1).
+      UserError: tau is outside (0, 1).
     """
 
     tau: float
@@ -72,17 +76,17 @@ class Quantile:
         _check_tau(self.tau)
 
     def loss(self, u: tf.Tensor) -> tf.Tensor:
-        """Returns f(u) = |tau - 1(u < 0)| |u|."""
+        """Returns f(u) = |tau - 1(u <= 0)| |u|."""
         u = tf.convert_to_tensor(u)
         return _asymmetry(u, self.tau) * tf.abs(u)
 
     def gradient(self, u: tf.Tensor) -> tf.Tensor:
-        """Returns f'(u) = |tau - 1(u < 0)| sign(u)."""
+        """Returns f'(u) = |tau - 1(u <= 0)| sign(u)."""
         u = tf.convert_to_tensor(u)
         return _asymmetry(u, self.tau) * tf.sign(u)
 
     def implicit_weight(self, u: tf.Tensor) -> tf.Tensor:
-        """Returns |tau - 1(u < 0)| / |u|, with |u| at least 1e-6 (IDQL eq. 11)."""
+        """Returns |tau - 1(u <= 0)| / |u|, with |u| at least 1e-6 (IDQL eq. 11)."""
         u = tf.convert_to_tensor(u)
         return _asymmetry(u, self.tau) / tf.maximum(tf.abs(u), ADVANTAGE_EPSILON)
 
@@ -95,10 +99,10 @@ class Exponential:
     `loss` and `gradient` cap the exponential at `max_exponential` (the released
     code's 6, which the paper does not mention) so that one large error cannot
     dominate a batch; above the cap the loss goes on linearly. The implicit
-    weight is the paper's, without a cap.
+    weight is the paper's, capped only where float32 would overflow.
 
     Raises:
-      ValueError: alpha is not positive or max_exponential not above 1.
+      UserError: alpha is not positive or max_exponential not above 1.
     """
 
     alpha: float
@@ -106,9 +110,9 @@ class Exponential:
 
     def __post_init__(self) -> None:
         if not self.alpha > 0.0:
-            raise ValueError(f"alpha is {self.alpha}; expected a positive number")
+            raise UserError(f"alpha is {self.alpha}; expected a positive number")
         if not self.max_exponential > 1.0:
-            raise ValueError(
+            raise UserError(
                 f"max_exponential is {self.max_exponential}; expected above 1"
             )
 
@@ -130,7 +134,8 @@ class Exponential:
         u = tf.convert_to_tensor(u)
         near_zero = tf.abs(u) < ADVANTAGE_EPSILON
         safe = tf.where(near_zero, tf.ones_like(u), u)
-        weight = self.alpha * tf.math.expm1(self.alpha * safe) / safe
+        exponent = tf.minimum(self.alpha * safe, LARGEST_EXPONENT)
+        weight = self.alpha * tf.math.expm1(exponent) / safe
         return tf.where(
             near_zero, tf.fill(tf.shape(u), _like(self.alpha**2, u)), weight
         )

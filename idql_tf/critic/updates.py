@@ -10,6 +10,7 @@ import tensorflow as tf
 
 from idql_tf.critic.networks import QNetwork, VNetwork
 from idql_tf.critic.objectives import Objective
+from idql_tf.errors import UserError
 from idql_tf.nn.adam import Adam, move_towards
 
 
@@ -56,6 +57,16 @@ class Critic(tf.Module):
         value_layer_norm: bool = False,
     ) -> None:
         super().__init__(name="critic")
+        if not hasattr(objective, "implicit_weight"):
+            raise UserError(
+                f"Critic.objective is {objective!r}; expected @Expectile(), "
+                "@Quantile() or @Exponential()"
+            )
+        if num_q < 1 or not all(width >= 1 for width in hidden_dims):
+            raise UserError(
+                f"Critic.num_q is {num_q} and hidden_dims {hidden_dims}; expected "
+                "all at least 1"
+            )
         self.objective = objective
         self._discount, self._target_rate = discount, target_rate
         self._learning_rate = learning_rate

@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import difflib
 from dataclasses import dataclass
 
-import gymnasium
 import numpy as np
 from gymnasium import spaces
+from gymnasium.envs.registration import EnvSpec
 
+from idql_tf.environments import factory
 from idql_tf.errors import UserError
-from idql_tf.quiet import filtered_stderr
 
 
 @dataclass(frozen=True)
@@ -18,52 +17,37 @@ class Environment:
     """An environment named by the user.
 
     Attributes:
-      env_id: its gymnasium id.
-      env_spec: JSON of its gymnasium EnvSpec.
-      max_episode_steps: its time limit, or None.
+      spec: its gymnasium EnvSpec.
+      env_spec: the spec as JSON.
       observation_space: its observation space.
       action_space: its action space.
     """
 
-    env_id: str
+    spec: EnvSpec
     env_spec: str
-    max_episode_steps: int | None
     observation_space: spaces.Space
     action_space: spaces.Space
 
 
 def look_up(env_id: str) -> Environment:
-    """Finds an environment by its gymnasium id.
+    """Finds an environment by its id, `ID` or `MODULE:ID`.
 
     Raises:
-      UserError: there is none of that name, or it cannot be made here.
+      UserError: there is none of that name, it cannot be made here, or its
+        arguments cannot be stored with a run.
     """
-    with filtered_stderr():
-        import gymnasium_robotics
-
-        gymnasium.register_envs(gymnasium_robotics)
-    if env_id not in gymnasium.registry:
-        near = difflib.get_close_matches(env_id, gymnasium.registry, n=3, cutoff=0.5)
-        raise UserError(
-            f"unknown environment '{env_id}'; expected a gymnasium id"
-            + (f", near ones are {', '.join(near)}" if near else "")
-            + "; check the spelling of --env_id"
-        )
-    spec = gymnasium.spec(env_id)
+    spec = factory.parse_spec(env_id)
     try:
-        with filtered_stderr():
-            env = gymnasium.make(spec, disable_env_checker=True)
         env_spec = spec.to_json()
-    except (ImportError, ValueError, TypeError, gymnasium.error.Error) as error:
+    except (TypeError, ValueError) as error:
         raise UserError(
-            f"environment '{env_id}' cannot be made: {error}; install what it needs "
-            f"or choose another --env_id"
+            f"environment '{env_id}' cannot be stored with a run: {error}; register "
+            f"it with entry_point='module:Class' and plain arguments"
         ) from error
+    env = factory.make(env_spec)
     observation_space, action_space = env.observation_space, env.action_space
     env.close()
-    return Environment(
-        env_id, env_spec, spec.max_episode_steps, observation_space, action_space
-    )
+    return Environment(spec, env_spec, observation_space, action_space)
 
 
 def box_bounds(space: spaces.Space, where: str) -> tuple[np.ndarray, np.ndarray]:

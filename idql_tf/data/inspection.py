@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import hashlib
 import json
+import pathlib
 from collections import defaultdict
 from typing import Any
 
 import numpy as np
 
+from idql_tf import files
 from idql_tf.data import rewards as reward_rules
 from idql_tf.data.preprocessing import ACTION_LIMIT
 from idql_tf.data.report_text import format_report
@@ -74,6 +76,23 @@ def require_trainable(report: dict[str, Any]) -> None:
     if problems:
         more = f" (and {len(problems) - 1} more, above)" if len(problems) > 1 else ""
         raise UserError(f"{report['dataset']}: {problems[0]}{more}")
+
+
+def write(report: dict[str, Any], path: str | pathlib.Path) -> None:
+    """Writes a report of `inspect` as strict JSON, whole or not at all.
+
+    Raises:
+      UserError: the file cannot be written.
+    """
+    text = json.dumps(report, indent=2, allow_nan=False) + "\n"
+    try:
+        files.write_atomically(pathlib.Path(path), text)
+    except (OSError, ValueError) as error:  # ValueError: '.' has no file name.
+        reason = getattr(error, "strerror", None) or error
+        raise UserError(
+            f"the report cannot be written to '{path}': {reason}; expected a file "
+            f"in a place that can be written; choose another"
+        ) from error
 
 
 def _number(value: Any) -> float | None:

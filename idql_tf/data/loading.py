@@ -50,8 +50,8 @@ def load(
       observation_keys: keys of dict observations to use, in order; by default
         gin's `load_dataset.observation_keys`, else achieved_goal, observation,
         desired_goal where these are the keys, else all keys sorted.
-      env_id: gymnasium id of the environment to evaluate in, where the data
-        record none or another is wanted.
+      env_id: `ID` or `MODULE:ID` of the gymnasium environment to evaluate in,
+        where the data record none or another is wanted.
       validate: whether data that cannot be trained on raise; if not, what is
         wrong is listed in `Transitions.problems`.
 
@@ -119,7 +119,7 @@ def _read(
     if kind == "minari":
         return minari_source.load(name, observation_keys)
     if kind == "d4rl":
-        limit = environment.max_episode_steps if environment else None
+        limit = environment.spec.max_episode_steps if environment else None
         return d4rl_source.load(name, limit)
     return ogbench_source.load(name) if kind == "ogbench" else npz_source.load(name)
 
@@ -151,7 +151,7 @@ def _observation_keys(
         size, parts, keys = spaces.flatdim(space), "one vector", ()
     if size != data.rows.shape[1]:
         raise UserError(
-            f"environment '{environment.env_id}' gives {size} numbers ({parts}), "
+            f"environment '{environment.spec.id}' gives {size} numbers ({parts}), "
             f"observations of the dataset have {data.rows.shape[1]}; expected equal "
             f"sizes; choose another --env_id or bind load_dataset.observation_keys"
         )
@@ -165,10 +165,10 @@ def _action_bounds(
     size = data.actions.shape[1]
     named = None
     if environment is not None:
-        named = box_bounds(environment.action_space, f"'{environment.env_id}'")
+        named = box_bounds(environment.action_space, f"'{environment.spec.id}'")
         if len(named[0]) != size:
             raise UserError(
-                f"environment '{environment.env_id}' takes {len(named[0])} action "
+                f"environment '{environment.spec.id}' takes {len(named[0])} action "
                 f"numbers, actions of the dataset have {size}; expected equal sizes; "
                 f"choose another --env_id"
             )
@@ -179,10 +179,13 @@ def _reference(
     data: SourceData, environment: Environment | None
 ) -> ScoreReference | None:
     """Picks the score reference; the dataset's own holds for its own environment."""
-    recorded = json.loads(data.env_spec)["id"] if data.env_spec else None
-    used = environment.env_id if environment else recorded
-    if data.reference and (
-        not recorded or environment_name(recorded) == environment_name(used or "")
-    ):
+    recorded = json.loads(data.env_spec) if data.env_spec else None
+    if environment is None:
+        if data.reference or recorded is None:
+            return data.reference
+        return reference_for(recorded["id"], recorded.get("kwargs"))
+    used = environment.spec
+    same = not recorded or environment_name(recorded["id"]) == environment_name(used.id)
+    if data.reference and same:
         return data.reference
-    return reference_for(used)
+    return reference_for(used.id, used.kwargs)

@@ -64,7 +64,7 @@ def load(name: str, observation_keys: Sequence[str] | None = None) -> SourceData
         action_bounds=bounds,
         env_spec=_env_spec(metadata),
         observation_keys=keys,
-        reference=reference_for(None, metadata),
+        reference=reference_for(metadata=metadata),
     )
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -41,23 +41,45 @@ def environment_name(env_id: str) -> str:
     return re.sub(r"-v\d+$", "", env_id)
 
 
-def _d4rl_reference(env_id: str) -> ScoreReference | None:
+def _d4rl_reference(env_id: str, kwargs: Mapping[str, Any]) -> ScoreReference | None:
     name = environment_name(env_id)
-    if name.startswith("AntMaze_") and "Dense" not in name:
+    continuing = kwargs.get("continuing_task", True)
+    sparse = kwargs.get("reward_type", "sparse") == "sparse"
+    if name.startswith("AntMaze_"):
+        # D4RL's episodes end at the goal. Those of the plain id go on and pay for
+        # every step there.
+        if continuing or not sparse or "Dense" in name:
+            return None
         return ScoreReference(0.0, 1.0, "D4RL v2 reference for antmaze")
     if name not in _D4RL:
+        return None
+    # D4RL pays for every step at one fixed goal. The plain ids draw their goals.
+    if name.startswith("PointMaze_") and not (
+        continuing and sparse and _has_one_goal(kwargs.get("maze_map", ()))
+    ):
         return None
     family, minimum, maximum = _D4RL[name]
     return ScoreReference(minimum, maximum, f"D4RL v2 reference for {family}")
 
 
+def _has_one_goal(maze_map: Sequence[Sequence[int | str]]) -> bool:
+    """Whether a map marks one goal cell, "g", and none that may be one, "c"."""
+    cells = [cell for row in maze_map for cell in row]
+    return cells.count("g") == 1 and "c" not in cells
+
+
 def reference_for(
-    env_id: str | None, metadata: Mapping[str, Any] | None = None
+    env_id: str | None = None,
+    kwargs: Mapping[str, Any] | None = None,
+    metadata: Mapping[str, Any] | None = None,
 ) -> ScoreReference | None:
     """Looks up the returns that score 0 and 100.
 
     Args:
       env_id: id of the evaluation environment, such as `Hopper-v4`.
+      kwargs: the arguments in its EnvSpec. They decide which task a maze is:
+        D4RL's references hold for ant mazes with `continuing_task=False` and
+        for point mazes with exactly one goal cell in `maze_map`.
       metadata: the dataset's own metadata; its `ref_min_score` and
         `ref_max_score` win where both are there.
 
@@ -70,7 +92,7 @@ def reference_for(
             return ScoreReference(
                 float(minimum), float(maximum), "from the dataset's metadata"
             )
-    return _d4rl_reference(env_id) if env_id else None
+    return _d4rl_reference(env_id, kwargs or {}) if env_id else None
 
 
 def normalize(

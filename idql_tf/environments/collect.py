@@ -107,7 +107,9 @@ def collect(
     path = pathlib.Path(output)
     with minari_writer.new_directory(path) as partial:
         env = factory.make(spec.to_json())
-        reference = scores.reference_for(env_id) or _measure(env, field, seed)
+        reference = scores.reference_for(env_id, spec.kwargs) or _measure(
+            env, field, seed
+        )
         count = -(-num_steps // spec.max_episode_steps)
         episodes = []
         with slow_progress(f"collecting {env_id}", count) as advance:

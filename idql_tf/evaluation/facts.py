@@ -10,7 +10,7 @@ import re
 import shlex
 from typing import Any
 
-from idql_tf.evaluation.records import Run
+from idql_tf.evaluation.records import RunFiles
 
 
 def public_name(dataset: str | None) -> str:
@@ -21,7 +21,7 @@ def public_name(dataset: str | None) -> str:
     return f"{source}:{name.replace(chr(92), '/').rstrip('/').rpartition('/')[2]}"
 
 
-def task(run: Run) -> str:
+def task(run: RunFiles) -> str:
     """The environment's id, or the dataset's name where none is recorded."""
     text = _info(run).get("env_spec") or ""
     try:
@@ -30,7 +30,7 @@ def task(run: Run) -> str:
         return text or public_name(_info(run).get("dataset"))
 
 
-def headline(run: Run, summary: dict[str, Any]) -> str:
+def headline(run: RunFiles, summary: dict[str, Any]) -> str:
     """One line: data, run, seeds, critic updates."""
     seeds = len(summary["seeds"])
     facts = [public_name(_info(run).get("dataset")), f"run {run.name}"]
@@ -41,7 +41,7 @@ def headline(run: Run, summary: dict[str, Any]) -> str:
     return " · ".join(facts)
 
 
-def provenance(run: Run, summary: dict[str, Any]) -> list[tuple[str, str]]:
+def provenance(run: RunFiles, summary: dict[str, Any]) -> list[tuple[str, str]]:
     """Names and values: where data, scores and software come from."""
     info, spec = _info(run), run.spec
     episodes, versions = info.get("num_episodes"), spec.get("versions") or {}
@@ -60,14 +60,16 @@ def provenance(run: Run, summary: dict[str, Any]) -> list[tuple[str, str]]:
     ]
 
 
-def commands(run: Run, summary: dict[str, Any]) -> list[str]:
+def commands(run: RunFiles, summary: dict[str, Any]) -> list[str]:
     """Shell commands that train, evaluate and report the same again."""
     dataset = shlex.quote(public_name(_info(run).get("dataset")))
     seeds = ",".join(str(seed) for seed in summary["seeds"])
     target = shlex.quote(f"runs/{run.name}")
+    env_id = run.spec.get("env_id")
+    environment = f"--env_id {shlex.quote(env_id)} " if env_id else ""
     return [
         f"python launch/train.py --dataset {dataset} --run_dir {target} \\\n"
-        f"    --seeds {seeds} --gin_file config.gin",
+        f"    {environment}--seeds {seeds} --gin_file config.gin",
         *(
             f"python launch/evaluate.py --run_dir {target} "
             f"--episodes {entry['episodes_per_seed']} \\\n    --extraction "
@@ -78,7 +80,7 @@ def commands(run: Run, summary: dict[str, Any]) -> list[str]:
     ]
 
 
-def specification(run: Run) -> str:
+def specification(run: RunFiles) -> str:
     """spec.json as text, the dataset by its public name."""
     name = public_name(_info(run).get("dataset"))
     spec = run.spec | {"dataset": _info(run) | {"dataset": name}}
@@ -86,7 +88,7 @@ def specification(run: Run) -> str:
     return json.dumps(spec, indent=2, ensure_ascii=False)
 
 
-def _info(run: Run) -> dict[str, Any]:
+def _info(run: RunFiles) -> dict[str, Any]:
     return run.spec.get("dataset") or {}
 
 

@@ -14,13 +14,13 @@ from matplotlib.patheffects import Normal, Stroke
 
 from idql_tf.errors import UserError
 from idql_tf.evaluation import plots
-from idql_tf.evaluation.records import Run
+from idql_tf.evaluation.records import RunFiles
 
 _WALL = "#3E4C59"
 _REQUIRED = ("maze_map", "cell_size", "goal", "value_x", "value_y", "value")
 
 
-def maze(run: Run) -> str | None:
+def maze(run: RunFiles) -> str | None:
     """Draws maze.npz, or returns None where the run has none.
 
     One panel for the fewest and one for the most candidates, both over V

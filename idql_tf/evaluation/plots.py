@@ -16,7 +16,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, MaxNLocator
 
 from idql_tf.evaluation import records, statistics
-from idql_tf.evaluation.records import Method, Run
+from idql_tf.evaluation.records import Method, RunFiles
 from idql_tf.evaluation.summary import headline_methods, nanmean
 
 BLUE, VERMILLION, GREY = "#0072B2", "#D55E00", "#8A8F98"
@@ -53,22 +53,22 @@ STYLE = {
 }
 
 
-def colours(methods: Sequence[Method]) -> dict[Method, str]:
+def colours(run: RunFiles) -> dict[Method, str]:
     """One colour per method: blue IDQL, vermillion cloning, then the others."""
-    idql, single = headline_methods(methods)
-    rest = [method for method in methods if method not in (idql, single)]
+    idql, single = headline_methods(run)
+    rest = [method for method in records.methods(run) if method not in (idql, single)]
     found = {m: OTHERS[k % len(OTHERS)] for k, m in enumerate(rest)}
     return found | {m: c for m, c in ((idql, BLUE), (single, VERMILLION)) if m}
 
 
-def headline(run: Run, summary: dict[str, Any]) -> str | None:
+def headline(run: RunFiles, summary: dict[str, Any]) -> str | None:
     """Final score per method: dots per seed, mean, interval, the data's score."""
     entries = summary["methods"]
     if not entries:
         return None
     measure, label = measured(run)
     key = "score" if measure == "normalized_score" else "return"
-    palette = colours(records.methods(run))
+    palette = colours(run)
     with matplotlib.rc_context(STYLE):
         figure = Figure(figsize=(8.2, 0.75 + 0.48 * len(entries)), layout="constrained")
         axes = figure.add_subplot()
@@ -92,13 +92,13 @@ def headline(run: Run, summary: dict[str, Any]) -> str | None:
         return to_svg(figure)
 
 
-def learning_curves(run: Run, dataset_score: float | None = None) -> str | None:
+def learning_curves(run: RunFiles, dataset_score: float | None = None) -> str | None:
     """Score against critic updates: mean, interval band, one thin line per seed."""
     methods = records.methods(run)
     if not methods:
         return None
     column, label = measured(run)
-    palette = colours(methods)
+    palette = colours(run)
     with matplotlib.rc_context(STYLE):
         figure = Figure(figsize=(8.2, 3.7), layout="constrained")
         axes = figure.add_subplot()
@@ -113,7 +113,7 @@ def learning_curves(run: Run, dataset_score: float | None = None) -> str | None:
         return to_svg(figure)
 
 
-def comparison(runs: Sequence[Run]) -> str | None:
+def comparison(runs: Sequence[RunFiles]) -> str | None:
     """Learning curves of several runs: IDQL solid, one candidate dashed."""
     runs = [run for run in runs if records.methods(run)]
     if not runs:
@@ -126,7 +126,7 @@ def comparison(runs: Sequence[Run]) -> str | None:
         axes = figure.add_subplot()
         for index, run in enumerate(runs):
             colour = RUN_COLOURS[index % len(RUN_COLOURS)]
-            idql, single = headline_methods(records.methods(run))
+            idql, single = headline_methods(run)
             for method, style in ((idql, "-"), (single, "--")):
                 if method:
                     label = f"{run.name}, N = {method.num_candidates}"
@@ -144,7 +144,7 @@ _LABELS = {
 }
 
 
-def measured(run: Run) -> tuple[str, str]:
+def measured(run: RunFiles) -> tuple[str, str]:
     """The column a run is judged by and its axis label."""
     known = np.isfinite(run.evaluations["normalized_score"]).any()
     column = "normalized_score" if known else "return"
@@ -159,7 +159,7 @@ _PANELS = (
 )
 
 
-def training_metrics(run: Run) -> str | None:
+def training_metrics(run: RunFiles) -> str | None:
     """Small multiples of what training logged, validation laid over it."""
     logged = set(run.metrics["name"].tolist())
     panels = [panel for panel in _PANELS if panel[0] in logged]
@@ -181,13 +181,12 @@ def training_metrics(run: Run) -> str | None:
         return to_svg(figure)
 
 
-def return_distributions(run: Run) -> str | None:
+def return_distributions(run: RunFiles) -> str | None:
     """Histograms over one x axis: the data, one candidate, IDQL."""
-    methods = records.methods(run)
-    shown = [method for method in reversed(headline_methods(methods)) if method]
+    shown = [method for method in reversed(headline_methods(run)) if method]
     if not shown:
         return None
-    palette = colours(methods)
+    palette = colours(run)
     returns = {m: records.final_episodes(run, m)["return"] for m in shown}
     returns = {m: r[np.isfinite(r)] for m, r in returns.items()}
     shown = [m for m in shown if returns[m].size]
@@ -241,7 +240,7 @@ def _shared_edges(samples: Sequence[np.ndarray], others: Sequence[float]) -> np.
 
 def _curve(
     axes: Axes,
-    run: Run,
+    run: RunFiles,
     method: Method,
     column: str,
     colour: str,
@@ -268,7 +267,7 @@ def _curve(
 
 
 def _metric(
-    axes: Axes, run: Run, name: str, colour: str, label: str, thin: bool
+    axes: Axes, run: RunFiles, name: str, colour: str, label: str, thin: bool
 ) -> None:
     """Mean over seeds of a logged value, thinned to what the eye can see."""
     table = run.metrics

@@ -16,21 +16,9 @@ from typing import Any
 
 import numpy as np
 
+from idql_tf.columns import EVALUATION_COLUMNS, METRIC_COLUMNS
 from idql_tf.errors import UserError
 
-EVALUATION_COLUMNS = (
-    "phase",
-    "step",
-    "seed",
-    "extraction",
-    "num_candidates",
-    "episode",
-    "return",
-    "length",
-    "normalized_score",
-    "success",
-)
-METRIC_COLUMNS = ("phase", "step", "seed", "name", "value")
 PHASES = ("offline", "online")
 
 
@@ -68,7 +56,7 @@ class Method:
 
 
 @dataclasses.dataclass(frozen=True)
-class Run:
+class RunFiles:
     """Everything a report is made from.
 
     Attributes:
@@ -128,7 +116,7 @@ class Curve:
         return steps
 
 
-def read_run(run_dir: str | pathlib.Path) -> Run:
+def read_run(run_dir: str | pathlib.Path) -> RunFiles:
     """Reads a run directory (contract C3).
 
     Raises:
@@ -152,7 +140,7 @@ def read_run(run_dir: str | pathlib.Path) -> Run:
     evaluations = _read_table(path / "evaluations.csv", EVALUATION_COLUMNS, notes)
     metrics = _read_table(path / "metrics.csv", METRIC_COLUMNS, notes)
     config = path / "config.gin"
-    return Run(
+    return RunFiles(
         path=path,
         spec=spec,
         evaluations=_last_of_each_episode(evaluations),
@@ -162,7 +150,7 @@ def read_run(run_dir: str | pathlib.Path) -> Run:
     )
 
 
-def methods(run: Run) -> list[Method]:
+def methods(run: RunFiles) -> list[Method]:
     """Methods evaluated: argmax first, then by number of candidates."""
     pairs = set(
         zip(
@@ -175,7 +163,7 @@ def methods(run: Run) -> list[Method]:
     return sorted(found, key=lambda m: (m.extraction != "argmax", m))
 
 
-def select(run: Run, method: Method) -> Table:
+def select(run: RunFiles, method: Method) -> Table:
     """The episodes of one method."""
     table = run.evaluations
     keep = (table["extraction"] == method.extraction) & (
@@ -184,7 +172,7 @@ def select(run: Run, method: Method) -> Table:
     return {name: column[keep] for name, column in table.items()}
 
 
-def curve(run: Run, method: Method, column: str) -> Curve:
+def curve(run: RunFiles, method: Method, column: str) -> Curve:
     """Mean of a column over the episodes of each evaluation, per seed."""
     table = select(run, method)
     keys = list(zip(table["phase"].tolist(), table["step"].tolist(), strict=True))
@@ -202,14 +190,14 @@ def curve(run: Run, method: Method, column: str) -> Curve:
     return Curve(tuple(points), tuple(seeds), values, episodes)
 
 
-def final_point(run: Run, method: Method) -> tuple[int, int]:
+def final_point(run: RunFiles, method: Method) -> tuple[int, int]:
     """(phase index, step) of the last evaluation that every seed finished."""
     episodes = curve(run, method, "return")
     complete = np.flatnonzero(episodes.complete())
     return episodes.points[int(complete[-1]) if complete.size else -1]
 
 
-def final_episodes(run: Run, method: Method) -> Table:
+def final_episodes(run: RunFiles, method: Method) -> Table:
     """The episodes of one method's last complete evaluation."""
     phase, step = final_point(run, method)
     table = select(run, method)

@@ -12,7 +12,7 @@ from idql_tf import files
 from idql_tf.errors import UserError
 from idql_tf.evaluation import facts, maze_plot, page, plots, reading, records
 from idql_tf.evaluation import summary as summaries
-from idql_tf.evaluation.records import Run
+from idql_tf.evaluation.records import RunFiles
 from idql_tf.evaluation.summary import interval, number, percent, primary
 
 _HEADER = ("", "Score", "95 % interval", "IQM", "Return", "Success", "Per seed")
@@ -45,7 +45,7 @@ def write(
     return path
 
 
-def render(runs: Sequence[Run]) -> str:
+def render(runs: Sequence[RunFiles]) -> str:
     """The page's HTML for one run or several."""
     pairs = [(run, summaries.summarize(run)) for run in runs]
     if len(pairs) == 1:
@@ -73,7 +73,7 @@ def _header(title: str, subtitle: str) -> str:
     return f"<header>{kind}{heading}</header>"
 
 
-def _run_sections(run: Run, summary: dict[str, Any]) -> str:
+def _run_sections(run: RunFiles, summary: dict[str, Any]) -> str:
     return "\n".join(
         (
             _result(run, summary),
@@ -86,7 +86,7 @@ def _run_sections(run: Run, summary: dict[str, Any]) -> str:
     )
 
 
-def _result(run: Run, summary: dict[str, Any]) -> str:
+def _result(run: RunFiles, summary: dict[str, Any]) -> str:
     parts = [page.element("h2", "Result")]
     parts += [page.element("p", reading.paragraph(summary), "reading")]
     parts += [page.element("p", note, "note") for note in summary["notes"]]
@@ -126,7 +126,8 @@ def _how_to_read(summary: dict[str, Any]) -> str:
     text = (
         "N is the number of candidate actions drawn from the behaviour model at every "
         "step; with N = 1 nothing is chosen, which is behaviour cloning. "
-        f"{summary['reference_note']} Every method starts from the same states. "
+        f"{summary['reference_note']} {summaries.basis(summary)} "
+        "Every method starts from the same states. "
         "The interval is a percentile bootstrap of the mean over seeds"
     )
     text += (
@@ -135,7 +136,7 @@ def _how_to_read(summary: dict[str, Any]) -> str:
     return f"{text} IQM is the mean of the middle half of the seeds."
 
 
-def _learning(run: Run, summary: dict[str, Any]) -> str:
+def _learning(run: RunFiles, summary: dict[str, Any]) -> str:
     picture = plots.learning_curves(run, summary["dataset_score"])
     if picture is None:
         return ""
@@ -164,7 +165,7 @@ def _learning(run: Run, summary: dict[str, Any]) -> str:
     return "\n".join(parts)
 
 
-def _episodes(run: Run) -> str:
+def _episodes(run: RunFiles) -> str:
     returns, maze, note = plots.return_distributions(run), None, ""
     try:
         maze = maze_plot.maze(run)
@@ -182,32 +183,35 @@ def _episodes(run: Run) -> str:
             ),
             page.figure(
                 maze,
-                "The critic's value V over the maze, mean over seeds, with episodes "
-                "of the trained policies. Circles are starts, the star is the goal.",
+                "The critic's value V of a body at rest at each point of the maze, "
+                "mean over seeds, with episodes of the trained policies. Circles are "
+                "starts, the star is the goal.",
             ),
             note,
         )
     )
 
 
-def _training(run: Run) -> str:
+def _training(run: RunFiles) -> str:
     picture = plots.training_metrics(run)
     if picture is None:
         return ""
     caption = (
         "What training logged: mean over seeds (thick) and each seed (thin). "
-        "A held-out loss that rises while the training loss falls is a sign of "
-        "overfitting."
+        "The behaviour model's training loss is that of the online network with "
+        "dropout, its held-out loss that of the averaged network without, so their "
+        "levels differ for this reason too. A held-out loss that rises while the "
+        "training loss falls is a sign of overfitting."
     )
     return page.element("h2", "Training") + page.figure(picture, caption)
 
 
-def _data(run: Run, summary: dict[str, Any]) -> str:
+def _data(run: RunFiles, summary: dict[str, Any]) -> str:
     title = page.element("h2", "Data, scores and versions")
     return title + page.pairs(facts.provenance(run, summary))
 
 
-def _reproduce(run: Run, summary: dict[str, Any]) -> str:
+def _reproduce(run: RunFiles, summary: dict[str, Any]) -> str:
     how = (
         "From the repository's root, with the configuration below saved as config.gin:"
     )
@@ -224,9 +228,9 @@ def _reproduce(run: Run, summary: dict[str, Any]) -> str:
     return "\n".join(parts)
 
 
-def _comparison(pairs: Sequence[tuple[Run, dict[str, Any]]]) -> str:
+def _comparison(pairs: Sequence[tuple[RunFiles, dict[str, Any]]]) -> str:
     """One table and figure per score reference: scores of two never mix."""
-    groups: dict[str, list[tuple[Run, dict[str, Any]]]] = {}
+    groups: dict[str, list[tuple[RunFiles, dict[str, Any]]]] = {}
     for run, summary in pairs:
         groups.setdefault((summary["reference"] or {}).get("source", ""), []).append(
             (run, summary)
@@ -248,7 +252,7 @@ def _comparison(pairs: Sequence[tuple[Run, dict[str, Any]]]) -> str:
         title = f"Scores by {source}" if source else "Returns (no score reference)"
         rows = [_comparison_row(run, summary) for run, summary in members]
         parts += [page.element("h3", title), page.table(header, rows, lead=None)]
-        by_task: dict[str, list[Run]] = {}
+        by_task: dict[str, list[RunFiles]] = {}
         for run, _ in members:
             by_task.setdefault(facts.task(run), []).append(run)
         for task, runs in by_task.items():
@@ -257,7 +261,7 @@ def _comparison(pairs: Sequence[tuple[Run, dict[str, Any]]]) -> str:
     return "\n".join(parts)
 
 
-def _comparison_row(run: Run, summary: dict[str, Any]) -> tuple[str, ...]:
+def _comparison_row(run: RunFiles, summary: dict[str, Any]) -> tuple[str, ...]:
     entries, headline = summary["methods"], summary["headline"]
     idql = None if headline["idql"] is None else entries[headline["idql"]]
     single = None if headline["single"] is None else entries[headline["single"]]

@@ -107,6 +107,15 @@ def run_episodes(
     return Episodes(run.returns, run.lengths, run.successes, run.trajectories())
 
 
+def check(info: DatasetInfo) -> None:
+    """Checks, in one environment, that the data's policies can act in it.
+
+    Raises:
+      UserError: there is no environment, or it does not fit the data.
+    """
+    _check_spaces(_environments(_checked_spec(info), 1), info)
+
+
 def episode_seed(evaluation_seed: int, episode: int) -> int:
     """The seed an episode's environment is reset with: one for all policies."""
     sequence = np.random.SeedSequence((evaluation_seed, episode))

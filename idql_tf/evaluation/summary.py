@@ -12,7 +12,7 @@ import numpy as np
 
 from idql_tf import files
 from idql_tf.evaluation import records, statistics
-from idql_tf.evaluation.records import Curve, Method, Run
+from idql_tf.evaluation.records import Curve, Method, RunFiles
 
 LAST_K = 3
 NO_INTERVAL = f"- (needs {statistics.MIN_SEEDS_FOR_INTERVAL} seeds)"
@@ -36,7 +36,7 @@ def write(run_dir: str | pathlib.Path) -> dict[str, Any]:
     return summary
 
 
-def summarize(run: Run) -> dict[str, Any]:
+def summarize(run: RunFiles) -> dict[str, Any]:
     """Turns a run's evaluations into JSON-able numbers.
 
     Each method has `score`, `return`, `success` and `length`, each with the
@@ -47,7 +47,7 @@ def summarize(run: Run) -> dict[str, Any]:
     info = run.spec.get("dataset") or {}
     reference = info.get("reference")
     methods = records.methods(run)
-    lead = [method for method in headline_methods(methods) if method]
+    lead = [method for method in headline_methods(run) if method]
     methods = lead + [method for method in methods if method not in lead]
     entries = [_method_summary(run, method) for method in methods]
     return {
@@ -59,7 +59,7 @@ def summarize(run: Run) -> dict[str, Any]:
         "seeds": run.spec.get("seeds")
         or sorted({s for e in entries for s in e["seeds"]}),
         "methods": entries,
-        "headline": _headline(entries),
+        "headline": _headline(run, entries),
         "notes": list(run.notes) + _incomplete(run),
     }
 
@@ -74,12 +74,21 @@ def reference_note(reference: dict[str, Any] | None) -> str:
     )
 
 
-def headline_methods(methods: Sequence[Method]) -> tuple[Method | None, Method | None]:
-    """Argmax with the most candidates, and one candidate, where evaluated."""
-    chosen = [m for m in methods if m.extraction == "argmax" and m.num_candidates > 1]
-    single = [m for m in methods if m.num_candidates == 1]
+def headline_methods(run: RunFiles) -> tuple[Method | None, Method | None]:
+    """Argmax with the most candidates, and one candidate, where evaluated.
+
+    Both are named by the methods the run was configured with, so that no
+    evaluation added later changes which result is reported; a run that records
+    no such methods is judged by those evaluated.
+    """
+    evaluated = records.methods(run)
+    configured = run.spec.get("methods") or []
+    named = [Method(rule, count) for rule, count in configured] or evaluated
+    chosen = [m for m in named if m.extraction == "argmax" and m.num_candidates > 1]
     idql = max(chosen, key=lambda m: m.num_candidates, default=None)
-    return idql, single[0] if single else None
+    single = next((m for m in named if m.num_candidates == 1), None)
+    first, second = (m if m in evaluated else None for m in (idql, single))
+    return first, second
 
 
 def primary(entry: dict[str, Any]) -> str:
@@ -117,13 +126,22 @@ def format_table(summary: dict[str, Any]) -> str:
         cells += [row[k].rjust(widths[k]) for k in range(1, len(row) - 1)]
         lines.append("  ".join([*cells, row[-1].ljust(widths[-1])]).rstrip())
     lines.insert(1, "  ".join("-" * width for width in widths))
-    first = summary["methods"][0]
-    lines += [
-        f"{first['episodes_per_seed']} episodes per seed at step {first['step']:,}; "
-        "the interval is a bootstrap over seeds.",
-        summary["reference_note"],
-    ]
-    return "\n".join(lines)
+    lines += [basis(summary), "The interval is a bootstrap over seeds."]
+    return "\n".join([*lines, summary["reference_note"]])
+
+
+def basis(summary: dict[str, Any]) -> str:
+    """Says how many episodes, at which step, are behind the methods' numbers."""
+    labels: dict[str, list[str]] = {}
+    for entry in summary["methods"]:
+        count = entry["episodes_per_seed"]
+        episodes = "1 episode" if count == 1 else f"{count} episodes"
+        phase = "" if entry["phase"] == "offline" else f"{entry['phase']} "
+        text = f"{episodes} per seed at {phase}step {entry['step']:,}"
+        labels.setdefault(text, []).append(entry["label"])
+    if len(labels) == 1:
+        return f"{next(iter(labels))}."
+    return "; ".join(f"{', '.join(of)}: {text}" for text, of in labels.items()) + "."
 
 
 def number(value: float | None) -> str:
@@ -145,7 +163,7 @@ def percent(rate: float | None) -> str:
     return "-" if rate is None else f"{100 * rate:.0f} %"
 
 
-def _method_summary(run: Run, method: Method) -> dict[str, Any]:
+def _method_summary(run: RunFiles, method: Method) -> dict[str, Any]:
     phase, step = records.final_point(run, method)
     curves = {
         name: records.curve(run, method, column) for name, column in _COLUMNS.items()
@@ -196,10 +214,10 @@ def _over_seeds(found: Curve, at: int) -> dict[str, Any]:
     }
 
 
-def _headline(entries: list[dict[str, Any]]) -> dict[str, Any]:
+def _headline(run: RunFiles, entries: list[dict[str, Any]]) -> dict[str, Any]:
     """Indices into `entries` of IDQL and one candidate, and their difference."""
     by_method = {Method(e["extraction"], e["num_candidates"]): e for e in entries}
-    idql, single = headline_methods(list(by_method))
+    idql, single = headline_methods(run)
     headline: dict[str, Any] = {"idql": None, "single": None, "difference": None}
     if idql:
         headline["idql"] = entries.index(by_method[idql])
@@ -226,7 +244,7 @@ def _difference(better: dict[str, Any], base: dict[str, Any]) -> dict[str, Any] 
     }
 
 
-def _incomplete(run: Run) -> list[str]:
+def _incomplete(run: RunFiles) -> list[str]:
     """Notes the evaluations that some seeds have not finished."""
     notes = []
     for method in records.methods(run):

@@ -12,6 +12,8 @@ from collections.abc import Callable
 
 import tensorflow as tf
 
+from idql_tf.errors import UserError
+
 LAYER_NORM_EPSILON = 1e-6
 
 _one_pass = tf.function(jit_compile=True, autograph=False)
@@ -125,4 +127,15 @@ def dropout(
     return _drop(x, words, rate), gradient
 
 
-ACTIVATIONS = {"mish": mish, "swish": swish, "relu": tf.nn.relu}
+_ACTIVATIONS = {"mish": mish, "swish": swish, "relu": tf.nn.relu}
+
+
+def activation(name: str) -> Callable[[tf.Tensor], tf.Tensor]:
+    """Finds an activation by name.
+
+    Raises:
+      UserError: there is none of that name.
+    """
+    if name not in _ACTIVATIONS:
+        raise UserError(f"activation is {name!r}; expected one of {[*_ACTIVATIONS]}")
+    return _ACTIVATIONS[name]

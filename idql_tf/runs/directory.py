@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import difflib
+import fcntl
 import json
+import os
 import pathlib
 import platform
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from importlib import metadata
 from typing import Any
 
@@ -31,51 +34,82 @@ class Run:
       info: the dataset's record.
       rule: reward rule, re-applied online.
       seeds: training seeds.
+      env_id: what --env_id named, if anything.
     """
 
     path: pathlib.Path
     info: DatasetInfo
     rule: RewardRule
     seeds: tuple[int, ...]
+    env_id: str | None = None
 
     def file(self, name: str) -> pathlib.Path:
         """Path of one of the run's files."""
         return self.path / name
 
+    @contextlib.contextmanager
+    def locked(self) -> Iterator[None]:
+        """Keeps other programs from writing into the run at the same time.
 
-def start(
-    path: str, transitions: Transitions, rule: RewardRule, seeds: Sequence[int]
-) -> Run:
-    """Creates a run directory, or checks that an existing one is this same run.
+        Raises:
+          UserError: another program is at work on it.
+        """
+        descriptor = os.open(self.path, os.O_RDONLY)
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            yield
+        except BlockingIOError as error:
+            raise UserError(
+                f"{self.path} is in use by another train.py or evaluate.py; wait for "
+                "it to end, or name another --run_dir"
+            ) from error
+        finally:
+            os.close(descriptor)
+
+
+def check(run: Run) -> None:
+    """Checks that a run can start in its directory, or goes on as it began.
 
     Raises:
       UserError: the directory holds something else, or a run with another
-        configuration, dataset or seeds. Nothing is written then.
+        configuration, dataset or seeds.
     """
-    run = Run(pathlib.Path(path), transitions.info, rule, tuple(seeds))
-    if run.path.exists() and not run.path.is_dir():
-        raise UserError(f"{path} is a file; expected a directory for the run")
-    spec_file = run.file("spec.json")
-    if spec_file.exists():
+    existing = next(p for p in (run.path, *run.path.absolute().parents) if p.exists())
+    if not existing.is_dir():
+        raise UserError(f"{existing} is a file; expected a directory for the run")
+    if run.file("spec.json").exists():
         _check_same(run)
-        return run
-    if run.path.is_dir() and any(
-        p
+    elif run.path.is_dir() and any(
+        p.name != "config.gin" and not p.name.endswith(".partial")
         for p in run.path.iterdir()
-        if not p.name.endswith(".partial") and p.name != "config.gin"
     ):
         raise UserError(
-            f"{path} is not empty and not a run (no spec.json); name a new directory"
+            f"{run.path} is not empty and not a run (no spec.json); name a new "
+            "directory"
         )
-    run.path.mkdir(parents=True, exist_ok=True)
-    files.write_atomically(run.file("config.gin"), config.current())
-    # Last, for its presence says that the directory is a run.
-    files.write_atomically(spec_file, json.dumps(_spec(run, transitions), indent=1))
-    return run
 
 
-def open_run(path: str) -> Run:
-    """Reads a run directory and puts its configuration in force.
+def begin(
+    run: Run, transitions: Transitions, methods: Sequence[tuple[str, int]]
+) -> None:
+    """Writes config.gin and spec.json of a new run; leaves an old one as it is.
+
+    Raises:
+      UserError: the directory cannot be written.
+    """
+    if run.file("spec.json").exists():
+        return
+    spec = _spec(run, transitions) | {"methods": [list(method) for method in methods]}
+    try:
+        files.write_atomically(run.file("config.gin"), config.current())
+        # Last, for its presence says that the directory is a run.
+        files.write_atomically(run.file("spec.json"), json.dumps(spec, indent=1))
+    except OSError as error:
+        raise UserError(f"{run.path} cannot be written: {error}") from error
+
+
+def open_run(path: str, gin_files: Sequence[str], params: Sequence[str]) -> Run:
+    """Reads a run directory and puts its configuration in force, then additions.
 
     Raises:
       UserError: the directory is not a run, or its files cannot be read.
@@ -84,15 +118,20 @@ def open_run(path: str) -> Run:
     spec = _read_spec(folder)
     try:
         text = (folder / "config.gin").read_text()
-    except OSError as error:
-        raise UserError(f"{folder / 'config.gin'} cannot be read: {error}") from error
-    config.load_text(text, str(folder / "config.gin"))
-    return Run(
-        folder,
-        DatasetInfo.from_json(spec["dataset"]),
-        RewardRule(**spec["reward_rule"]),
-        tuple(spec["seeds"]),
-    )
+        run = Run(
+            folder,
+            DatasetInfo.from_json(spec["dataset"]),
+            RewardRule(**spec["reward_rule"]),
+            tuple(int(seed) for seed in spec["seeds"]),
+            spec.get("env_id"),
+        )
+    except (OSError, KeyError, TypeError, ValueError, AttributeError) as error:
+        raise UserError(
+            f"{path}: config.gin or spec.json is damaged ({error!r}); restore them or "
+            "start a new run"
+        ) from error
+    config.load_text(text, str(folder / "config.gin"), gin_files, params)
+    return run
 
 
 def _read_spec(folder: pathlib.Path) -> dict[str, Any]:
@@ -120,6 +159,7 @@ def _spec(run: Run, transitions: Transitions) -> dict[str, Any]:
         "dataset": run.info.to_json(),
         "reward_rule": dataclasses.asdict(run.rule),
         "seeds": list(run.seeds),
+        "env_id": run.env_id,
         "observation_size": run.info.observation_size,
         "action_size": run.info.action_size,
         "num_transitions": len(transitions),
@@ -136,30 +176,37 @@ def _versions() -> dict[str, str]:
 
 def _check_same(run: Run) -> None:
     spec = _read_spec(run.path)
-    old = (run.path / "config.gin").read_text()
     cure = "name a new --run_dir, or repeat the old command to resume"
-    changes = [
-        line
-        for line in difflib.unified_diff(
-            old.splitlines(), config.current().splitlines(), n=0, lineterm=""
-        )
-        if line[:1] in "+-" and line[:3] not in ("---", "+++") and "=" in line
-    ]
-    if changes:
+    try:
+        old = run.file("config.gin").read_text()
+        recorded_data = spec["dataset"]
+        recorded_seeds = tuple(spec["seeds"])
+    except (OSError, KeyError, TypeError, ValueError) as error:
+        raise UserError(
+            f"{run.path}: config.gin or spec.json is damaged ({error!r}); restore "
+            "them or name a new --run_dir"
+        ) from error
+    if old != config.current():
         raise UserError(
             f"{run.path} is a run with another configuration "
-            f"({'; '.join(changes[:4])}); {cure}"
+            f"({_changes(old, config.current())}); {cure}"
         )
     for name, recorded, asked in (
-        ("seeds", tuple(spec["seeds"]), run.seeds),
-        ("data (sha256)", spec["dataset"]["sha256"], run.info.sha256),
-        ("environment", spec["dataset"]["env_spec"], run.info.env_spec),
+        ("seeds", recorded_seeds, run.seeds),
+        ("data (sha256)", recorded_data.get("sha256"), run.info.sha256),
+        ("environment", recorded_data.get("env_spec"), run.info.env_spec),
     ):
         if recorded != asked:
             raise UserError(
                 f"{run.path} is a run with other {name}: {_short(recorded)}, "
                 f"asked for {_short(asked)}; {cure}"
             )
+
+
+def _changes(old: str, new: str) -> str:
+    diff = difflib.unified_diff(old.splitlines(), new.splitlines(), n=0, lineterm="")
+    lines = [x for x in diff if x[:1] in "+-" and x[:3] not in ("---", "+++")]
+    return "; ".join(lines[:4])
 
 
 def _short(value: object) -> str:

@@ -12,6 +12,7 @@ from rich.console import Console
 from rich.progress import Progress
 
 from idql_tf import extraction
+from idql_tf.columns import EVALUATION_COLUMNS
 from idql_tf.data import scores
 from idql_tf.evaluation import maze_picture, report, rollouts, summary
 from idql_tf.evaluation.rollouts import Episodes
@@ -19,24 +20,12 @@ from idql_tf.nn import dense
 from idql_tf.runs.directory import Run
 from idql_tf.training.learner import Learner
 from idql_tf.training.metrics import append_rows, drop_rows
-
-HEADER = (
-    "phase",
-    "step",
-    "seed",
-    "extraction",
-    "num_candidates",
-    "episode",
-    "return",
-    "length",
-    "normalized_score",
-    "success",
-)
+from idql_tf.training.offline import Stopped, StopSignals
 
 Method = tuple[str, int]
 
 
-@gin.configurable("evaluate", denylist=["run", "learner", "console"])
+@gin.configurable("evaluate", denylist=["run", "learner", "console", "stop"])
 class Evaluator:
     """Evaluations of one run: the same start states for every method and step.
 
@@ -44,6 +33,7 @@ class Evaluator:
       run: the run.
       learner: whose policies are evaluated.
       console: where progress is drawn.
+      stop: asked before every step of the environments.
       methods: (extraction, num_candidates) pairs.
       evaluation_seed: decides the start states and the policies' draws.
       max_parallel: environments per seed, at most.
@@ -54,12 +44,16 @@ class Evaluator:
         run: Run,
         learner: Learner,
         console: Console,
+        stop: StopSignals,
         methods: Sequence[Method],
         evaluation_seed: int,
         max_parallel: int,
     ) -> None:
         self.methods = [(str(name), int(count)) for name, count in methods]
+        for method in self.methods:
+            extraction.check_method(*method)
         self._run, self._learner, self._console = run, learner, console
+        self._stop = stop
         self._seed, self._max_parallel = evaluation_seed, max_parallel
         self._policies: dict[Method, tf.types.experimental.GenericFunction] = {}
         self._file = run.file("evaluations.csv")
@@ -71,22 +65,29 @@ class Evaluator:
     def evaluate(
         self, step: int, episodes: int, methods: Sequence[Method] | None = None
     ) -> None:
-        """Evaluates the methods not yet recorded at this step with these episodes.
+        """Evaluates methods, unless these episodes are recorded at this step.
 
-        Appends to evaluations.csv and, in a maze, replaces maze.npz.
+        Appends all methods' episodes to evaluations.csv at once. The run's own
+        methods (None) also replace maze.npz where the environment is a maze.
 
         Raises:
           UserError: there is no environment to evaluate in.
+          Stopped: a signal came; nothing is recorded.
         """
-        done = self._recorded(step, episodes)
-        outcomes = {}
-        for method in methods or self.methods:
-            if method not in done:
-                outcomes[method] = self._episodes(method, episodes)
-                rows = self._rows(step, method, outcomes[method])
-                append_rows(self._file, HEADER, rows)
-        if len(outcomes) == len(methods or self.methods):
+        wanted = list(methods or self.methods)
+        if set(wanted) <= self._recorded(step, episodes):
+            return
+        outcomes = {method: self._episodes(method, episodes) for method in wanted}
+        if methods is None:
             self._save_maze(outcomes)
+        rows = [row for m in wanted for row in self._rows(step, m, outcomes[m])]
+        append_rows(self._file, EVALUATION_COLUMNS, rows)
+        for (name, count), outcome in outcomes.items():
+            self._console.print(
+                f"step {step:,}: {name} N={count} return "
+                f"{outcome.returns.mean():.4g} over {outcome.returns.size} episodes",
+                highlight=False,
+            )
 
     def finish(self) -> None:
         """Writes summary.json and report.html, and prints the table."""
@@ -96,21 +97,26 @@ class Evaluator:
         self._console.print(f"report: {self._run.file('report.html')}", markup=False)
 
     def _recorded(self, step: int, episodes: int) -> set[Method]:
+        """Methods of which every seed has these episodes at this step."""
         if not self._file.exists():
             return set()
         with open(self._file, newline="") as file:
-            rows = [r for r in csv.DictReader(file) if r["step"] == str(step)]
-        counts: dict[Method, int] = {}
+            rows = [row for row in csv.DictReader(file) if row["step"] == str(step)]
+        found: dict[Method, set[tuple[str, int]]] = {}
         for row in rows:
             method = (row["extraction"], int(row["num_candidates"]))
-            counts[method] = counts.get(method, 0) + 1
-        wanted = episodes * len(self._run.seeds)
-        return {method for method, count in counts.items() if count >= wanted}
+            found.setdefault(method, set()).add((row["seed"], int(row["episode"])))
+        wanted = {(str(s), e) for s in self._run.seeds for e in range(episodes)}
+        return {method for method, episodes_ in found.items() if wanted <= episodes_}
 
     def _episodes(self, method: Method, episodes: int) -> Episodes:
         title = f"evaluating {method[0]} N={method[1]}"
         policy = self._policy(method)
-        with Progress(console=self._console, transient=True) as progress:
+        with Progress(
+            console=self._console,
+            transient=True,
+            disable=not self._console.is_terminal,
+        ) as progress:
             task = progress.add_task(title, total=episodes * len(self._run.seeds))
             return rollouts.run_episodes(
                 policy,
@@ -130,6 +136,8 @@ class Evaluator:
         seeds = tf.constant(self._run.seeds, tf.int64) + 1_000_003 * (self._seed + 1)
 
         def act(observations: np.ndarray, step: int) -> np.ndarray:
+            if self._stop.received:
+                raise Stopped(f"{self._stop.received}: stopped while evaluating")
             return policy(observations, seeds, tf.constant(step, tf.int64)).numpy()
 
         return act

@@ -3,22 +3,26 @@
 from __future__ import annotations
 
 import pathlib
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from typing import TypeVar
 
 from rich.console import Console
 
-from idql_tf import data, extraction
+from idql_tf import data
 from idql_tf.cli import EXIT_DONE, EXIT_RESUMABLE
 from idql_tf.data import rewards
 from idql_tf.errors import UserError
+from idql_tf.evaluation import rollouts
 from idql_tf.quiet import start_compiler
 from idql_tf.runs import directory
 from idql_tf.runs.directory import Run
 from idql_tf.runs.evaluation import Evaluator, Method
 from idql_tf.training import arrays, offline
+from idql_tf.training.arrays import DeviceArrays
 from idql_tf.training.checkpoints import Checkpoints
 from idql_tf.training.learner import Learner
 from idql_tf.training.metrics import MetricsLog
+from idql_tf.training.offline import Stopped, StopSignals
 
 
 def train(
@@ -26,83 +30,151 @@ def train(
 ) -> int:
     """Trains S seeds on a dataset, or resumes; evaluates, summarises and reports.
 
+    Everything that can be refused is refused before anything is written.
+
     Returns:
-      The exit code: 0 when done, 75 when stopped by SIGTERM after saving.
+      The exit code: 0 when done, 75 when stopped by a signal after saving.
 
     Raises:
       UserError: the data cannot be trained on, or the run is another one.
     """
     console = Console(soft_wrap=True)
-    settings = offline.Settings()
-    if settings.reward_rule not in rewards.NAMES:
-        raise UserError(
-            f"train.reward_rule is {settings.reward_rule!r}; "
-            f"expected one of {rewards.NAMES}"
-        )
+    settings = _configured(lambda: offline.Settings())
     transitions = data.load(dataset, env_id=env_id)
     rule = rewards.resolve(settings.reward_rule, transitions)
-    run = directory.start(run_dir, transitions, rule, seeds)
+    path = pathlib.Path(run_dir)
+    run = Run(path, transitions.info, rule, tuple(seeds), env_id)
+    directory.check(run)
+    stop = StopSignals()
+    learner = _learner(run)
+    evaluator = _configured(lambda: Evaluator(run, learner, console, stop))
+    if run.info.env_spec is not None:
+        rollouts.check(run.info)
     _describe(console, run, len(transitions))
-    placed = arrays.to_device(transitions, rule, settings.validation_fraction)
-    # From here the device's copy is the only one.
-    del transitions
-    learner, checkpoints = _learner(run, settings.keep_checkpoints)
-    evaluator = Evaluator(run, learner, console)
-    evaluator.resume(checkpoints.restore() or 0)
-    log = MetricsLog(run.path, run.seeds, "offline")
-
-    def evaluate(step: int) -> None:
-        if run.info.env_spec is not None:
-            evaluator.evaluate(step, settings.episodes)
-
-    finished = offline.train(
-        learner, placed, settings, checkpoints, log, evaluate, console
-    )
-    if not finished:
-        return EXIT_RESUMABLE
+    directory.begin(run, transitions, evaluator.methods)
+    with run.locked(), stop:
+        placed = arrays.to_device(transitions, rule, settings.validation_fraction)
+        # From here the device's copy is the only one.
+        del transitions
+        try:
+            _train(run, learner, placed, settings, evaluator, console, stop)
+        except Stopped as stopped:
+            console.print(f"{stopped}; run the same command again to go on")
+            return EXIT_RESUMABLE
     if run.info.env_spec is None:
         console.print("no environment is recorded: nothing was evaluated (--env_id)")
     evaluator.finish()
     return EXIT_DONE
 
 
-def evaluate(
-    run_dir: str, episodes: int | None, method: str, num_candidates: int | None
+def _train(
+    run: Run,
+    learner: Learner,
+    placed: DeviceArrays,
+    settings: offline.Settings,
+    evaluator: Evaluator,
+    console: Console,
+    stop: StopSignals,
 ) -> None:
+    checkpoints = _restore(run, learner, settings, console)
+    start = int(learner.critic_step)
+    if start:
+        console.print(f"resuming at critic step {start:,} of {settings.critic_steps:,}")
+    log = MetricsLog(run.path, run.seeds, "offline")
+    log.resume(start, int(learner.behavior_step))
+    evaluator.resume(start)
+
+    def evaluate(step: int) -> None:
+        if run.info.env_spec is not None:
+            evaluator.evaluate(step, settings.episodes)
+
+    offline.train(learner, placed, settings, checkpoints, log, evaluate, console, stop)
+
+
+def evaluate(
+    run_dir: str,
+    episodes: int | None,
+    method: str,
+    num_candidates: int | None,
+    gin_files: Sequence[str] = (),
+    gin_params: Sequence[str] = (),
+) -> int:
     """Evaluates a run's newest checkpoint and renews its summary and report.
 
     Args:
       run_dir: a run of `train`.
       episodes: per seed; None takes the run's own number.
       method: one of `extraction.METHODS`.
-      num_candidates: N; None evaluates the run's own methods.
+      num_candidates: N; None evaluates the run's own methods for 'argmax', else
+        takes their largest N.
+      gin_files: read after the run's configuration.
+      gin_params: read last.
+
+    Returns:
+      The exit code: 0 when done, 75 when stopped by a signal.
 
     Raises:
       UserError: the directory is no run, or has no checkpoint that fits.
     """
     console = Console(soft_wrap=True)
-    if method not in extraction.METHODS:
-        raise UserError(
-            f"extraction is {method!r}; expected one of {extraction.METHODS}"
-        )
-    run = directory.open_run(run_dir)
-    settings = offline.Settings()
-    learner, checkpoints = _learner(run, settings.keep_checkpoints)
-    step = checkpoints.restore()
-    if step is None:
-        raise UserError(f"{run_dir} has no checkpoint yet; run train.py first")
-    evaluator = Evaluator(run, learner, console)
+    run = directory.open_run(run_dir, gin_files, gin_params)
+    settings = _configured(lambda: offline.Settings())
+    stop = StopSignals()
+    learner = _learner(run)
+    evaluator = _configured(lambda: Evaluator(run, learner, console, stop))
     methods: list[Method] | None = None
     if num_candidates is not None or method != "argmax":
-        methods = [(method, num_candidates or max(n for _, n in evaluator.methods))]
-    evaluator.evaluate(step, episodes or settings.episodes, methods)
+        largest = max(n for _, n in evaluator.methods)
+        methods = [(method, num_candidates or largest)]
+    with run.locked(), stop:
+        _restore(run, learner, settings, console)
+        step = int(learner.critic_step)
+        if not step:
+            raise UserError(f"{run_dir} has no checkpoint yet; run train.py first")
+        try:
+            evaluator.evaluate(step, episodes or settings.episodes, methods)
+        except Stopped as stopped:
+            console.print(str(stopped))
+            return EXIT_RESUMABLE
     evaluator.finish()
+    return EXIT_DONE
 
 
-def _learner(run: Run, keep: int) -> tuple[Learner, Checkpoints]:
+_Made = TypeVar("_Made")
+
+
+def _configured(make: Callable[[], _Made]) -> _Made:
+    """Builds something from gin; what it cannot be built from is a user's error.
+
+    Raises:
+      UserError: a value in the configuration has a wrong type or range.
+    """
+    try:
+        return make()
+    except UserError:
+        raise
+    except (TypeError, ValueError, KeyError) as error:
+        raise UserError(f"the configuration cannot be used: {error}") from error
+
+
+def _learner(run: Run) -> Learner:
     start_compiler()
-    learner = Learner(run.info.observation_size, run.info.action_size, run.seeds)
-    return learner, Checkpoints(pathlib.Path(run.path) / "checkpoints", learner, keep)
+    info = run.info
+    return _configured(
+        lambda: Learner(info.observation_size, info.action_size, run.seeds)
+    )
+
+
+def _restore(
+    run: Run, learner: Learner, settings: offline.Settings, console: Console
+) -> Checkpoints:
+    checkpoints = Checkpoints(
+        run.file("checkpoints"), learner, settings.keep_checkpoints
+    )
+    checkpoints.restore()
+    for reason in checkpoints.skipped:
+        console.print(f"skipped a damaged checkpoint: {reason}", markup=False)
+    return checkpoints
 
 
 def _describe(console: Console, run: Run, num_transitions: int) -> None:

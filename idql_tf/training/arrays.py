@@ -10,6 +10,7 @@ import tensorflow as tf
 from idql_tf.critic.updates import CriticBatch
 from idql_tf.data import Transitions
 from idql_tf.data.rewards import RewardRule
+from idql_tf.errors import UserError
 from idql_tf.nn import dense
 
 
@@ -33,14 +34,19 @@ class DeviceArrays(NamedTuple):
 def split(
     num_transitions: int, validation_fraction: float
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Random train and validation parts of the transitions, each sorted.
+    """Random train (sorted) and validation (in random order) parts, int32.
 
     The split depends on the data's size alone, so that all seeds and all
-    resumed runs share it.
+    resumed runs share it. Any first part of the validation spans all the data.
     """
     order = np.random.default_rng(0).permutation(num_transitions).astype(np.int32)
     held_out = round(validation_fraction * num_transitions)
-    return np.sort(order[held_out:]), np.sort(order[:held_out])
+    if held_out >= num_transitions:
+        raise UserError(
+            f"train.validation_fraction {validation_fraction} leaves none of the "
+            f"{num_transitions} transitions to train on; lower it"
+        )
+    return np.sort(order[held_out:]), order[:held_out]
 
 
 def _to_device(array: np.ndarray) -> tf.Tensor:

@@ -34,17 +34,31 @@ class Checkpoints:
     def __init__(self, directory: pathlib.Path, learner: Learner, keep: int) -> None:
         self._learner = learner
         self._checkpoint = tf.train.Checkpoint(learner=learner)
+        state = directory / "checkpoint"
+        if state.exists() and tf.train.get_checkpoint_state(str(directory)) is None:
+            state.unlink()  # Damaged; it is made anew with the next checkpoint.
         self._manager = tf.train.CheckpointManager(
             self._checkpoint, str(directory), keep, checkpoint_name="step"
         )
         self._directory = directory
+        self.skipped: list[str] = []
 
     def save(self) -> None:
         """Writes a checkpoint named by the critic step."""
         self._manager.save(checkpoint_number=int(self._learner.critic_step))
 
+    def _written(self) -> list[str]:
+        """Checkpoints in the directory, newest first.
+
+        Listed by name: the `checkpoint` file that names them may be gone, and a
+        run that then began anew would overwrite what is there.
+        """
+        indices = self._directory.glob("step-*.index")
+        steps = [int(p.stem.removeprefix("step-")) for p in indices]
+        return [str(self._directory / f"step-{step}") for step in sorted(steps)[::-1]]
+
     def restore(self) -> int | None:
-        """Loads the newest checkpoint that can be read.
+        """Loads the newest checkpoint that can be read; `skipped` names the others.
 
         Returns:
           The critic step reached, or None if there is no checkpoint.
@@ -52,18 +66,17 @@ class Checkpoints:
         Raises:
           UserError: there are checkpoints and none fits or can be read.
         """
-        problems = []
-        for path in reversed(self._manager.checkpoints):
+        for path in self._written():
             try:
                 status = self._checkpoint.restore(path)
                 status.assert_existing_objects_matched().assert_consumed()
                 return int(self._learner.critic_step)
             except _UNREADABLE as error:
                 reason = str(error).strip().splitlines()[0][:120]
-                problems.append(f"{pathlib.Path(path).name}: {reason}")
-        if problems:
+                self.skipped.append(f"{pathlib.Path(path).name}: {reason}")
+        if self.skipped:
             raise UserError(
                 f"no checkpoint in {self._directory} fits this run "
-                f"({'; '.join(problems)}); restore the files or start a new run"
+                f"({'; '.join(self.skipped)}); restore the files or start a new run"
             )
         return None

@@ -9,6 +9,7 @@ import tensorflow as tf
 
 from idql_tf.behavior.updates import Behavior
 from idql_tf.critic.updates import Critic
+from idql_tf.errors import UserError
 from idql_tf.nn import dense, randomness
 from idql_tf.training.arrays import DeviceArrays, behavior_batch, critic_batch
 
@@ -26,6 +27,8 @@ class Learner(tf.Module):
       critic_batch_size: transitions per critic update and seed.
       behavior_batch_size: transitions per behaviour update and seed.
       validation_batch_size: held-out transitions per validation, at most.
+      tensor_float_32: let a GPU round matmul inputs to 10 bits (faster; the
+        reference ran without).
       xla: compile with XLA; None does where it is faster, that is on a GPU
         (launch/benchmark.py measures both).
     """
@@ -38,17 +41,26 @@ class Learner(tf.Module):
         critic_batch_size: int,
         behavior_batch_size: int,
         validation_batch_size: int,
+        tensor_float_32: bool = False,
         xla: bool | None = None,
     ) -> None:
         super().__init__(name="learner")
+        for name, size in (
+            ("critic_batch_size", critic_batch_size),
+            ("behavior_batch_size", behavior_batch_size),
+            ("validation_batch_size", validation_batch_size),
+        ):
+            if size < 1:
+                raise UserError(f"Learner.{name} is {size}; expected at least 1")
+        tf.config.experimental.enable_tensor_float_32_execution(tensor_float_32)
         self.seeds = tuple(int(seed) for seed in seeds)
         self._seeds = tf.constant(self.seeds, tf.int64)
         sizes = (observation_size, action_size, self.seeds)
         self.critic = Critic(*sizes)
         self.behavior = Behavior(*sizes)
         self.critic_step = tf.Variable(0, dtype=tf.int64, trainable=False)
-        self._critic_batch_size = critic_batch_size
-        self._behavior_batch_size = behavior_batch_size
+        self.critic_batch_size = critic_batch_size
+        self.behavior_batch_size = behavior_batch_size
         self._validation_batch_size = validation_batch_size
         self._block = dense.compiled(self._train, xla)
         self._validate = dense.compiled(self._validation_losses, xla)
@@ -87,7 +99,7 @@ class Learner(tf.Module):
 
     def update_critic(self, arrays: DeviceArrays) -> Metrics:
         """One critic update on a batch drawn from the training part."""
-        chosen = self._draw("critic/batch", self.critic_step, self._critic_batch_size)
+        chosen = self._draw("critic/batch", self.critic_step, self.critic_batch_size)
         batch = critic_batch(arrays, tf.gather(arrays.train, chosen(arrays.train)))
         self.critic_step.assign_add(1)
         return self.critic.update(batch)
@@ -95,7 +107,7 @@ class Learner(tf.Module):
     def update_behavior(self, arrays: DeviceArrays) -> Metrics:
         """One behaviour update on a batch drawn from the training part."""
         chosen = self._draw(
-            "behavior/batch", self.behavior_step, self._behavior_batch_size
+            "behavior/batch", self.behavior_step, self.behavior_batch_size
         )
         batch = behavior_batch(arrays, tf.gather(arrays.train, chosen(arrays.train)))
         return self.behavior.update(*batch)

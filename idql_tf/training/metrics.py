@@ -1,4 +1,8 @@
-"""metrics.csv and TensorBoard, continued without duplicates after a resume."""
+"""metrics.csv, continued without duplicates after a resume, and TensorBoard.
+
+TensorBoard's event files can only grow: after a kill they repeat the points since
+the last checkpoint.
+"""
 
 from __future__ import annotations
 
@@ -13,14 +17,22 @@ import numpy as np
 import tensorflow as tf
 
 from idql_tf import files
-
-METRICS_HEADER = ("phase", "step", "seed", "name", "value")
+from idql_tf.columns import METRIC_COLUMNS
+from idql_tf.errors import UserError
 
 
 def append_rows(
     path: pathlib.Path, header: Sequence[str], rows: Sequence[Sequence]
 ) -> None:
-    """Appends whole rows in one write, the header first in a new file."""
+    """Appends whole rows in one write, the header first in a new file.
+
+    A last line that a kill cut off is removed first.
+    """
+    if path.exists():
+        written = path.read_bytes()
+        if written and not written.endswith(b"\n"):
+            with open(path, "r+b") as file:
+                file.truncate(written.rfind(b"\n") + 1)
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
     if not path.exists() or path.stat().st_size == 0:
@@ -42,17 +54,23 @@ def drop_rows(path: pathlib.Path, last: Mapping[str, int]) -> None:
     """
     if not path.exists():
         return
-    lines = path.read_text().splitlines(keepends=True)
+    lines = path.read_text(errors="replace").splitlines(keepends=True)
     if not lines:
         return
     header = next(csv.reader([lines[0]]))
+    if "step" not in header:
+        raise UserError(
+            f"{path} has no column 'step' (found {header[:5]}); move the file away "
+            "to go on without its rows"
+        )
     kept = [lines[0]]
     for line in lines[1:]:
         row = next(csv.reader([line]))
         if not line.endswith("\n") or len(row) != len(header):
             continue
         fields = dict(zip(header, row, strict=True))
-        if int(fields["step"]) <= last[_clock(fields.get("name", ""))]:
+        step = fields["step"]
+        if step.isdecimal() and int(step) <= last[_clock(fields.get("name", ""))]:
             kept.append(line)
     files.write_atomically(path, "".join(kept))
 
@@ -100,7 +118,7 @@ class MetricsLog:
                 rows.append((self._phase, step, seed, name, f"{float(value):.7g}"))
                 with board.as_default():
                     tf.summary.scalar(name, float(value), step)
-        append_rows(self._file, METRICS_HEADER, rows)
+        append_rows(self._file, METRIC_COLUMNS, rows)
         for board in self._board:
             board.flush()
 

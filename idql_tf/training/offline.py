@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import dataclasses
 import signal
-import threading
 import time
 from collections.abc import Callable, Iterator
+from typing import Any
 
 import gin
 import numpy as np
@@ -91,23 +91,36 @@ class Settings:
 
 def _at_least(settings: Settings, name: str, minimum: int) -> None:
     value = getattr(settings, name)
-    if not isinstance(value, int) or value < minimum:
+    if not isinstance(value, int) or isinstance(value, bool) or value < minimum:
         raise UserError(f"train.{name} is {value}; expected an integer >= {minimum}")
 
 
-class StopRequested:
-    """True once SIGTERM has arrived; the loop then saves and stops."""
+class Stopped(Exception):
+    """A signal asked the program to stop; everything worth saving is saved."""
+
+
+class StopSignals:
+    """Turns the first SIGTERM or Ctrl-C into a flag; the second one kills.
+
+    Use as a context manager; the handlers before it are put back at its end.
+    """
 
     def __init__(self) -> None:
-        self._stop = False
-        if threading.current_thread() is threading.main_thread():
-            signal.signal(signal.SIGTERM, self._receive)
+        self.received: str | None = None
+        self._before: dict[int, Any] = {}
 
-    def _receive(self, *_: object) -> None:
-        self._stop = True
+    def __enter__(self) -> StopSignals:
+        for number in (signal.SIGTERM, signal.SIGINT):
+            self._before[number] = signal.signal(number, self._receive)
+        return self
 
-    def __bool__(self) -> bool:
-        return self._stop
+    def __exit__(self, *_: object) -> None:
+        for number, handler in self._before.items():
+            signal.signal(number, handler)
+
+    def _receive(self, number: int, _: object) -> None:
+        self.received = signal.Signals(number).name
+        signal.signal(number, signal.SIG_DFL)
 
 
 def train(
@@ -118,64 +131,50 @@ def train(
     log: MetricsLog,
     evaluate: Callable[[int], None],
     console: Console,
-) -> bool:
-    """Runs or resumes training.
+    stop: StopSignals,
+) -> None:
+    """Trains from where the learner is to the end.
 
     Args:
-      learner: what is trained; restored from its newest checkpoint first.
+      learner: what is trained, restored already if there is something to restore.
       arrays: the data.
       settings: budget and rhythm.
       checkpoints: of the learner.
       log: where metrics go.
       evaluate: called with the critic step wherever an evaluation is due, also
         at the start of a resumed run; must not repeat work already recorded.
-      console: where the progress bar is drawn.
-
-    Returns:
-      True when all steps are taken, False after SIGTERM (saved, resumable).
+      console: where progress is shown.
+      stop: asked after every block.
 
     Raises:
+      Stopped: a signal came; a checkpoint has been saved.
       FloatingPointError: a loss became non-finite.
-      UserError: no checkpoint can be read.
     """
-    stop = StopRequested()
-    start = checkpoints.restore() or 0
-    log.resume(start, int(learner.behavior_step))
-    if start:
-        console.print(f"resuming at critic step {start:,} of {settings.critic_steps:,}")
-        if settings.due(settings.evaluate_every, start):
-            evaluate(start)
+    start = int(learner.critic_step)
+    if start and settings.due(settings.evaluate_every, start):
+        evaluate(start)
+    meter = _Meter(learner, arrays, log, console, settings.critic_steps)
     with _progress(console) as progress:
         task = progress.add_task(
             "training", total=settings.critic_steps, completed=start
         )
-        pending: list[dict[str, np.ndarray]] = []
-        clock, clock_step = time.perf_counter(), start
         for step in settings.blocks(start):
-            metrics = _train_to(learner, arrays, settings, step)
-            check_finite(metrics, learner.seeds, step)
-            pending.append(metrics)
+            meter.add(_train_to(learner, arrays, settings, step), step)
             progress.update(task, completed=step)
             evaluation_due = settings.due(settings.evaluate_every, step)
-            save = bool(stop) or evaluation_due
-            save = save or settings.due(settings.checkpoint_every, step)
-            # Metrics average the blocks since the last row; one at every checkpoint
-            # makes a resumed run's rows those of an uninterrupted one.
+            save = evaluation_due or settings.due(settings.checkpoint_every, step)
+            save = save or stop.received is not None
+            # One row at every checkpoint makes a resumed run's rows those of an
+            # uninterrupted one, for rows average the blocks since the last.
             if save or settings.due(settings.log_every, step):
-                elapsed = time.perf_counter() - clock
-                rate = (step - clock_step) / max(elapsed, 1e-9)
-                _write(log, learner, arrays, pending, rate, step)
-                pending = []
-                clock, clock_step = time.perf_counter(), step
+                meter.write(step)
             if save:
                 checkpoints.save()
-            if stop:
-                console.print(f"SIGTERM: saved at critic step {step:,}")
-                return False
+            if stop.received:
+                raise Stopped(f"{stop.received}: saved at critic step {step:,}")
             if evaluation_due:
                 evaluate(step)
-                clock = time.perf_counter()
-    return True
+                meter.restart_clock()
 
 
 def _train_to(
@@ -187,21 +186,51 @@ def _train_to(
     return {name: value.numpy() for name, value in metrics.items()}
 
 
-def _write(
-    log: MetricsLog,
-    learner: Learner,
-    arrays: DeviceArrays,
-    pending: list[dict[str, np.ndarray]],
-    rate: float,
-    step: int,
-) -> None:
-    names = {name for metrics in pending for name in metrics}
-    rows = {
-        name: np.mean([m[name] for m in pending if name in m], axis=0) for name in names
-    }
-    rows |= {k: v.numpy() for k, v in learner.validate(arrays).items()}
-    rows["time/steps_per_second"] = np.full(len(learner.seeds), rate)
-    log.write(rows, step, int(learner.behavior_step))
+class _Meter:
+    """Collects the blocks' metrics and writes their means."""
+
+    def __init__(
+        self,
+        learner: Learner,
+        arrays: DeviceArrays,
+        log: MetricsLog,
+        console: Console,
+        total: int,
+    ) -> None:
+        self._learner, self._arrays, self._log = learner, arrays, log
+        self._console, self._total = console, total
+        self._blocks: list[dict[str, np.ndarray]] = []
+        self._step = int(learner.critic_step)
+        self.restart_clock()
+
+    def restart_clock(self) -> None:
+        self._clock = time.perf_counter()
+
+    def add(self, metrics: dict[str, np.ndarray], step: int) -> None:
+        check_finite(metrics, self._learner.seeds, step)
+        self._blocks.append(metrics)
+
+    def write(self, step: int) -> None:
+        elapsed = max(time.perf_counter() - self._clock, 1e-9)
+        rate = (step - self._step) / elapsed
+        rows = {
+            name: np.mean([m[name] for m in self._blocks if name in m], axis=0)
+            for name in {name for metrics in self._blocks for name in metrics}
+        }
+        validation = self._learner.validate(self._arrays)
+        rows |= {name: value.numpy() for name, value in validation.items()}
+        rows["time/steps_per_second"] = np.full(len(self._learner.seeds), rate)
+        self._log.write(rows, step, int(self._learner.behavior_step))
+        if not self._console.is_terminal:
+            # Where no bar can be drawn, in a file or under a scheduler.
+            left = (self._total - step) / rate / 60
+            self._console.print(
+                f"step {step:,} of {self._total:,}, {rate:,.0f} steps/s, "
+                f"{left:,.0f} min left; Q loss {np.mean(rows['critic/q_loss']):.4g}",
+                highlight=False,
+            )
+        self._blocks, self._step = [], step
+        self.restart_clock()
 
 
 class _Rate(ProgressColumn):
@@ -221,5 +250,6 @@ def _progress(console: Console) -> Progress:
         TimeRemainingColumn(),
         TextColumn("left"),
         console=console,
+        disable=not console.is_terminal,
         refresh_per_second=4,
     )

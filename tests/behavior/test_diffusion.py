@@ -3,6 +3,7 @@ import pytest
 import tensorflow as tf
 
 from idql_tf.behavior import diffusion, schedules
+from idql_tf.errors import UserError
 
 BETAS = {
     "vp": [0.19587456, 0.45881819, 0.63578102, 0.75487819, 0.83503138],
@@ -61,7 +62,7 @@ def test_coefficient_table():
 
 
 def test_no_steps_is_an_error():
-    with pytest.raises(ValueError, match="at least 1"):
+    with pytest.raises(UserError, match="at least 1"):
         schedules.vp(0)
 
 

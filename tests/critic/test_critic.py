@@ -128,17 +128,26 @@ def test_a_terminal_transition_ignores_what_follows():
     assert not np.allclose(critic.q_loss(batch), critic.q_loss(terminal))
 
 
+def _networks(critic):
+    return {
+        (name, i): variable
+        for name in ("q", "value", "target_q")
+        for i, variable in enumerate(_copies(getattr(critic, name)))
+    }
+
+
 def test_losses_change_nothing_and_updates_change_everything():
     critic = _critic()
-    before = _copies(critic)
+    networks, everything = _networks(critic), _copies(critic)
+    assert len(networks) == 3 * 6, "three layers' kernels and biases each"
     critic.losses(_batch())
-    for old, new in zip(before, critic.variables, strict=True):
+    for old, new in zip(everything, critic.variables, strict=True):
         np.testing.assert_array_equal(old, new)
+    for key, new in _networks(critic).items():
+        np.testing.assert_array_equal(networks[key], new, err_msg=str(key))
     critic.update(_batch())
-    for old, new in zip(
-        before[: len(critic.q.variables)], critic.q.variables, strict=True
-    ):
-        assert not np.array_equal(old, new)
+    for key, new in _networks(critic).items():
+        assert not np.array_equal(networks[key], new), key
 
 
 def test_value_reaches_the_expectile_of_fixed_targets():

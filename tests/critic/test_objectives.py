@@ -73,42 +73,60 @@ def _solve_value(f, q, probabilities):
     return 0.5 * (low + high)
 
 
-def _exact_gradients():
-    return {
-        Expectile(0.8): lambda u: np.where(u > 0, 0.8, 0.2) * u,
-        Exponential(1.3): lambda u: np.expm1(1.3 * u),
-        Quantile(0.65): lambda u: np.where(u > 0, 0.65, -0.35),
-    }
+_EXACT_GRADIENTS = {
+    Expectile(0.8): lambda u: np.where(u > 0, 0.8, 0.2) * u,
+    Exponential(1.3): lambda u: np.expm1(1.3 * u),
+}
+
+
+def _mean(weight, q):
+    return np.sum(weight * q) / np.sum(weight)
 
 
 @pytest.mark.parametrize("seed", range(20))
-@pytest.mark.parametrize("f", _exact_gradients())
+@pytest.mark.parametrize("f", _EXACT_GRADIENTS)
 def test_implicit_actor_has_the_value_as_its_mean(f, seed):
     """Theorem 4.1: at the exact V*, sum w q / sum w = V*."""
     rng = np.random.default_rng(seed)
     q = rng.normal(scale=2.0, size=rng.integers(3, 40))
     probabilities = rng.dirichlet(np.ones(q.size))
-    v = _solve_value(_exact_gradients()[f], q, probabilities)
-    if isinstance(f, Quantile):
-        # V* is one of the q; the theorem speaks of the mass on either side, so
-        # the atom at V* itself is split to make the condition hold exactly.
-        atom = np.argmin(np.abs(q - v))
-        v = q[atom]
-        probabilities = _split_atom(f.tau, q, probabilities, atom)
+    v = _solve_value(_EXACT_GRADIENTS[f], q, probabilities)
     weight = probabilities * f.implicit_weight(q - v).numpy()
-    assert np.sum(weight * q) / np.sum(weight) == pytest.approx(v, abs=1e-4)
+    assert _mean(weight, q) == pytest.approx(v, abs=1e-6)
 
 
-def _split_atom(tau, q, probabilities, atom):
-    above = np.sum(probabilities[q > q[atom]])
-    below = np.sum(probabilities[q < q[atom]])
-    # tau * above' = (1 - tau) * below' with the atom's mass shared out.
-    result = probabilities.copy()
-    if above > 0 and below > 0:
-        wanted = tau * (above + below) / 1.0
-        result[q < q[atom]] *= wanted / below
-        result[q > q[atom]] *= (above + below - wanted) / above
-    return result
+def _quantile_case(tau, seed):
+    """Q, probabilities and their tau-quantile V*, which is none of the Q.
+
+    The mass below V* is tau and that above 1 - tau, so that V* is stationary; on
+    an atom the loss has a kink, and an atom's own weight would hide the others'.
+    """
+    rng = np.random.default_rng(seed)
+    q = np.sort(rng.normal(scale=2.0, size=rng.integers(3, 40)))
+    below = rng.integers(1, q.size)
+    v = q[below - 1] + rng.uniform(0.2, 0.8) * (q[below] - q[below - 1])
+    masses = [
+        tau * rng.dirichlet(np.ones(below)),
+        (1 - tau) * rng.dirichlet(np.ones(q.size - below)),
+    ]
+    return q, np.concatenate(masses), v
+
+
+@pytest.mark.parametrize("seed", range(20))
+@pytest.mark.parametrize("tau", [0.3, 0.65, 0.9])
+def test_quantile_actor_has_the_value_as_its_mean(tau, seed):
+    q, probabilities, v = _quantile_case(tau, seed)
+    weight = probabilities * Quantile(tau).implicit_weight(q - v).numpy()
+    assert _mean(weight, q) == pytest.approx(v, abs=1e-6)
+
+
+@pytest.mark.parametrize("seed", range(20))
+def test_other_weights_miss_the_quantile(seed):
+    q, probabilities, v = _quantile_case(0.65, seed)
+    u = q - v
+    swapped = Quantile(0.35).implicit_weight(u).numpy()
+    for weight in (swapped, np.ones_like(u), 1 / u**2):
+        assert abs(_mean(probabilities * weight, q) - v) > 1e-4
 
 
 def test_awr_weights_do_not_satisfy_the_theorem():

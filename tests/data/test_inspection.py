@@ -103,6 +103,22 @@ def test_script_prints_and_writes_json(save, arrays, tmp_path):
     assert json.loads(path.read_text())["ends"]["terminated"] == 1
 
 
+def test_a_place_that_cannot_be_written_is_one_line(save, arrays, tmp_path):
+    kept = tmp_path / "kept"
+    kept.write_text("precious")
+    done = run_script("--dataset", save("d4rl", arrays), "--json", f"{kept}/x.json")
+    assert done.returncode == 2
+    assert done.stderr.startswith("error: the report cannot be written to '")
+    assert done.stderr.count("\n") == 1
+    for place in (tmp_path, "."):
+        with pytest.raises(UserError, match="cannot be written"):
+            inspection.write({}, place)
+    with pytest.raises(ValueError, match="JSON"):
+        inspection.write({"value": float("nan")}, kept)
+    assert kept.read_text() == "precious"
+    assert not list(tmp_path.rglob("*.partial"))
+
+
 def test_script_reports_before_it_refuses(save, arrays):
     arrays["actions"][3, 0] = 7.0
     done = run_script("--dataset", save("d4rl", arrays))

@@ -1,10 +1,13 @@
 import json
+import pathlib
 
 import h5py
 import numpy as np
 import pytest
 
 from idql_tf import data
+from idql_tf.data import environment_spaces
+from idql_tf.environments import factory
 from idql_tf.errors import UserError
 
 
@@ -101,6 +104,45 @@ def test_unknown_environment_lists_near_ones(save, arrays):
         data.load(save("d4rl", arrays), env_id="Hoper-v4")
 
 
+OWN_ENVIRONMENT = """
+import gymnasium
+from gymnasium import spaces
+
+class OwnEnv(gymnasium.Env):
+    observation_space = spaces.Box(-1, 1, (2,))
+    action_space = spaces.Box(-3, 3, (2,))
+
+gymnasium.register("Own-v0", entry_point="own_package:OwnEnv", max_episode_steps=9)
+gymnasium.register("OwnClass-v0", entry_point=OwnEnv)
+"""
+
+
+def test_environment_of_an_own_module(save, arrays, tmp_path, monkeypatch):
+    (tmp_path / "own_package.py").write_text(OWN_ENVIRONMENT)
+    monkeypatch.syspath_prepend(tmp_path)
+    info = data.load(save("d4rl", arrays), env_id="own_package:Own-v0").info
+    assert info.action_high == (3.0, 3.0)
+    env = factory.make(info.env_spec)
+    assert env.spec.id == "Own-v0" and env.spec.max_episode_steps == 9
+    with pytest.raises(
+        UserError, match=r"cannot be stored.*entry_point='module:Class'"
+    ):
+        data.load(save("d4rl", arrays), env_id="own_package:OwnClass-v0")
+    with pytest.raises(UserError, match="'absent_package:Own-v0' names a module"):
+        data.load(save("d4rl", arrays), env_id="absent_package:Own-v0")
+
+
+def test_looking_a_maze_up_leaves_no_model_file(monkeypatch):
+    made, make = [], factory.make
+    monkeypatch.setattr(
+        factory, "make", lambda spec: made.append(make(spec)) or made[-1]
+    )
+    found = environment_spaces.look_up("AntMaze_UMaze-v5")
+    assert found.spec.max_episode_steps == 700
+    (env,) = made
+    assert not pathlib.Path(env.unwrapped.tmp_xml_file_path).exists()
+
+
 def test_environment_of_other_sizes(save, arrays):
     with pytest.raises(UserError, match=r"'Pendulum-v1' gives 3 numbers .*have 2"):
         data.load(save("d4rl", arrays), env_id="Pendulum-v1")
@@ -117,7 +159,7 @@ def test_plain_observations_of_a_goal_environment_need_its_keys(save, arrays):
     info = data.load(dataset, env_id=env_id, observation_keys=["observation"]).info
     assert info.observation_keys == ("observation",)
     assert json.loads(info.env_spec)["id"] == env_id
-    assert info.reference.source == "D4RL v2 reference for maze2d-umaze"
+    assert info.reference is None, "the plain id draws its goals"
 
 
 def test_keys_for_plain_observations_without_an_environment(save, arrays):
@@ -130,7 +172,7 @@ def test_the_recorded_reference_holds_for_its_own_environment_only(shared_datase
     same = data.load(dataset, env_id="PointMaze_UMaze-v3").info
     assert same.reference.source == "from the dataset's metadata"
     other = data.load(dataset, env_id="PointMaze_Medium-v3").info
-    assert other.reference.source == "D4RL v2 reference for maze2d-medium"
+    assert other.reference is None, "the plain id draws its goals"
     assert json.loads(other.env_spec)["id"] == "PointMaze_Medium-v3"
 
 
@@ -184,6 +226,7 @@ def test_real_datasets(
     assert int((loaded.masks == 0).sum()) == terminated
     assert loaded.episode_returns().mean() == pytest.approx(mean_return, abs=0.6)
     assert (loaded.info.env_spec is None) == dataset.startswith("d4rl:")
+    assert (loaded.info.reference is None) == dataset.startswith("d4rl:")
 
 
 def test_d4rl_layout_and_minari_hold_the_same_demonstrations(shared_datasets):

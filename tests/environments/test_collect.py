@@ -129,7 +129,7 @@ def test_straight_to_the_goal_scores_high(name, low, high):
         collect.run_episode(env, field, np.random.default_rng(i), wander=False).rewards
         for i in range(40)
     ]
-    reference = scores.reference_for(env_id)
+    reference = scores.reference_for(env_id, spec.kwargs)
     score = scores.normalize(np.mean([r.sum() for r in returns]), reference)
     assert low < score < high
 

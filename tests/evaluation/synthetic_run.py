@@ -5,7 +5,7 @@ import pathlib
 
 import numpy as np
 
-from idql_tf.evaluation.records import EVALUATION_COLUMNS, METRIC_COLUMNS
+from idql_tf.columns import EVALUATION_COLUMNS, METRIC_COLUMNS
 
 U_MAZE = np.array(
     [
@@ -31,6 +31,8 @@ def write_run(
     dataset="minari:d4rl-like/maze2d/umaze-v0",
     level=150.0,
     maze=True,
+    methods=None,
+    env_id=None,
 ) -> pathlib.Path:
     """Writes spec.json, config.gin, both CSV files and maze.npz."""
     path.mkdir(parents=True)
@@ -56,7 +58,10 @@ def write_run(
         "versions": {"idql_tf": "0.1.0", "tensorflow": "2.15.1", "gymnasium": "1.3.0"},
         "observation_size": 8,
         "action_size": 2,
+        "env_id": env_id,
     }
+    if methods:
+        spec["methods"] = [list(method) for method in methods]
     (path / "spec.json").write_text(json.dumps(spec))
     (path / "config.gin").write_text(
         "Expectile.tau = 0.9\ntrain.critic_steps = 50_000\n"

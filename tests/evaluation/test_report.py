@@ -74,9 +74,31 @@ def test_page_is_whole_and_needs_nothing_else(run_dir):
         "3f3f3f",
         "tensorflow 2.15.1",
         "python launch/train.py --dataset minari:d4rl-like/maze2d/umaze-v0",
+        "50 episodes per seed at step 50,000.",
+        "value V of a body at rest",
+        "online network with dropout, its held-out loss that of the averaged network",
     ):
         assert text in page.text, text
     assert str(run_dir.parent) not in path.read_text()
+
+
+def test_reproduce_names_the_environment_where_the_run_needed_one(tmp_path):
+    without = records.read_run(write_run(tmp_path / "without"))
+    run = records.read_run(write_run(tmp_path / "with", env_id="my mod:Ant-v0"))
+    summary = {"seeds": [0, 1], "methods": []}
+    assert "--env_id" not in "".join(facts.commands(without, summary))
+    train, report_again = facts.commands(run, summary)
+    assert train.split("\\\n")[1].startswith(
+        "    --env_id 'my mod:Ant-v0' --seeds 0,1 "
+    )
+    assert "--env_id" not in report_again
+
+
+def test_a_later_evaluation_keeps_its_own_colour(tmp_path):
+    methods = [("argmax", 16), ("argmax", 1)]
+    run = records.read_run(write_run(tmp_path / "run", methods=methods))
+    palette = {m.num_candidates: colour for m, colour in plots.colours(run).items()}
+    assert palette == {16: plots.BLUE, 1: plots.VERMILLION, 64: plots.OTHERS[0]}
 
 
 def test_text_is_escaped(tmp_path):

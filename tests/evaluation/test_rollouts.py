@@ -230,7 +230,35 @@ def test_trajectories_of_a_maze(shared_datasets):
     assert set(found.successes.ravel()) == {0.0}, "zero actions reach no goal"
 
 
-def test_antmaze_ends_early_on_success(shared_datasets):
+def test_a_maze_episode_ends_early_on_success():
+    spec = factory.parse_spec("PointMaze_UMaze-v3")
+    spec.max_episode_steps = 150
+    corridor = [[1, 1, 1, 1, 1], [1, "g", 0, "r", 1], [1, 1, 1, 1, 1]]
+    spec.kwargs |= {"maze_map": corridor, "continuing_task": False}
+    info = _info(spec.to_json(), 8, 2, GOAL_KEYS)
+    goals = []
+
+    def act(observations, step):
+        position, velocity = observations[..., :2], observations[..., 4:6]
+        goals.append(observations[0, :, 6:].copy())
+        actions = np.clip(10 * (observations[..., 6:] - position) - velocity, -1, 1)
+        actions[1] = 0.0
+        return actions
+
+    found = rollouts.run_episodes(act, info, 2, 4, 0)
+    np.testing.assert_array_equal(found.successes, [[1.0] * 4, [0.0] * 4])
+    np.testing.assert_array_equal(found.returns, [[1.0] * 4, [0.0] * 4])
+    np.testing.assert_array_equal(found.lengths[1], 150)
+    assert (found.lengths[0] > 10).all() and (found.lengths[0] < 150).all()
+    for path, length, goal in zip(
+        found.trajectories[0], found.lengths[0], goals[0], strict=True
+    ):
+        distances = np.linalg.norm(path - goal, axis=-1)
+        assert (distances[:length] > 0.45).all() and distances[length] <= 0.45
+        assert np.isnan(distances[length + 1 :]).all()
+
+
+def test_antmaze_runs_to_its_time_limit_without_success(shared_datasets):
     path = shared_datasets / "d4rl-like/antmaze/umaze-v0/data/metadata.json"
     fields = json.loads(path.read_text())
     spec = json.loads(fields["env_spec"])

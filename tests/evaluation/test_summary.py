@@ -30,6 +30,15 @@ def run_dir(tmp_path):
     return path
 
 
+def configure(run_dir, methods):
+    spec = json.loads((run_dir / "spec.json").read_text())
+    (run_dir / "spec.json").write_text(json.dumps(spec | {"methods": methods}))
+
+
+def add(run_dir, rows):
+    append(run_dir, "".join(",".join(map(str, row)) + "\n" for row in rows))
+
+
 def append(run_dir, text):
     with (run_dir / "evaluations.csv").open("a") as file:
         file.write(text)
@@ -65,6 +74,30 @@ def test_file_is_the_summary_and_strict_json(run_dir):
     assert not list(run_dir.glob("*.part"))
 
 
+def test_an_evaluation_added_later_does_not_become_the_headline(run_dir):
+    add(run_dir, rows_of([[200] * 5, [200] * 5, [200] * 5], 256, 300))
+    found = summary.write(run_dir)
+    assert found["methods"][0]["num_candidates"] == 256, "no configured methods"
+
+    configure(
+        run_dir, [["softmax", 512], ["argmax", 1], ["argmax", 16], ["argmax", 64]]
+    )
+    found = summary.write(run_dir)
+    assert [e["num_candidates"] for e in found["methods"]] == [64, 1, 256]
+    assert (found["headline"]["idql"], found["headline"]["single"]) == (0, 1)
+    assert found["headline"]["difference"]["mean"] == 25.0
+    assert "IDQL (N = 64) reaches a normalised score of 50.0" in reading.paragraph(
+        found
+    )
+
+
+def test_a_configured_method_not_evaluated_yet_is_not_replaced(run_dir):
+    configure(run_dir, [["argmax", 128], ["argmax", 1]])
+    found = summary.write(run_dir)
+    assert found["headline"] == {"idql": None, "single": 0, "difference": None}
+    assert [e["num_candidates"] for e in found["methods"]] == [1, 64]
+
+
 def test_unfinished_evaluation_is_not_the_result(run_dir):
     append(run_dir, "offline,300,0,argmax,64,0,999,9,499.5,1\noffline,300,0,arg")
     found = summary.write(run_dir)
@@ -96,8 +129,7 @@ def test_without_a_reference_returns_are_reported(tmp_path):
 
 
 def test_online_is_later_than_offline_and_continues_its_steps(run_dir):
-    rows = rows_of([[2, 2], [4, 4], [6, 6]], 64, 0, phase="online")
-    append(run_dir, "".join(",".join(map(str, row)) + "\n" for row in rows))
+    add(run_dir, rows_of([[2, 2], [4, 4], [6, 6]], 64, 0, phase="online"))
     run = records.read_run(run_dir)
     idql = summary.summarize(run)["methods"][0]
     assert (idql["phase"], idql["return"]["mean"]) == ("online", 4.0)
@@ -114,7 +146,19 @@ def test_console_table(run_dir):
     assert lines[3].startswith("Behaviour cloning (N = 1)")
     assert lines[4].split()[-1] == "3.4"
     assert "D4RL-v2 refs" in lines[-1]
+    assert lines[-3] == "2 episodes per seed at step 200."
     assert max(map(len, lines)) <= 100
+
+
+def test_console_table_says_which_rows_rest_on_other_evaluations(run_dir):
+    add(run_dir, rows_of([[20] * 5, [20] * 5, [20] * 5], 16, 1300))
+    add(run_dir, rows_of([[2], [4], [6]], 8, 0, phase="online"))
+    text = summary.format_table(summary.write(run_dir))
+    assert (
+        "IDQL (N = 64), Behaviour cloning (N = 1): 2 episodes per seed at step 200; "
+        "IDQL (N = 8): 1 episode per seed at online step 0; "
+        "IDQL (N = 16): 5 episodes per seed at step 1,300."
+    ) in text.splitlines()
 
 
 def test_no_evaluations_yet(tmp_path):

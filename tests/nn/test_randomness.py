@@ -10,11 +10,32 @@ def _keys(*seeds, stream="noise", step=3):
     return randomness.keys(tf.constant(seeds, tf.int64), stream, step)
 
 
-@pytest.mark.parametrize("draw", [randomness.uniform, randomness.normal])
-def test_compiling_changes_no_draw(draw):
-    plain = tf.function(lambda: draw(_keys(1, 2), [50, 3]))
-    compiled = tf.function(lambda: draw(_keys(1, 2), [50, 3]), jit_compile=True)
-    np.testing.assert_allclose(plain(), compiled(), atol=1e-6)
+def _integers(keys, shape):
+    return randomness.integers(keys, shape, 999_983)
+
+
+def _few_integers(keys, shape):
+    return randomness.integers(keys, shape, tf.shape(tf.zeros([6]))[0])
+
+
+@pytest.mark.parametrize(
+    "draw, tolerance",
+    [
+        (randomness.bits, 0.0),
+        (randomness.uniform, 0.0),
+        (_integers, 0.0),
+        (_few_integers, 0.0),
+        (randomness.normal, 1e-6),
+    ],
+)
+def test_compiling_changes_no_draw(draw, tolerance):
+    plain = tf.function(lambda: draw(_keys(1, 2), [500, 3]))()
+    compiled = tf.function(lambda: draw(_keys(1, 2), [500, 3]), jit_compile=True)()
+    assert len(np.unique(plain)) > 5
+    if tolerance:
+        np.testing.assert_allclose(plain, compiled, atol=tolerance)
+    else:
+        np.testing.assert_array_equal(plain, compiled)
 
 
 def test_a_member_draws_what_it_would_alone():

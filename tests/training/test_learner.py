@@ -3,6 +3,8 @@ import pytest
 import tensorflow as tf
 import tiny_learner as tiny
 
+from idql_tf.critic.updates import CriticBatch
+
 MODES = ["Learner.xla = False", "Learner.xla = True"]
 
 
@@ -97,3 +99,48 @@ def test_only_training_transitions_are_drawn():
     poisoned[-100:] = np.nan
     metrics = made.train(arrays._replace(rewards=tf.constant(poisoned)), 200, 0)
     assert np.isfinite(metrics["critic/q_loss"]).all()
+
+
+def test_validation_looks_at_no_training_transition():
+    arrays, made = tiny.arrays(), tiny.learner((0, 1))
+    made.train(arrays, 5, 5)
+    rewards, actions = arrays.rewards.numpy(), arrays.actions.numpy()
+    rewards[arrays.train.numpy()] = np.nan
+    actions[arrays.train.numpy()] = np.nan
+    poisoned = arrays._replace(
+        rewards=tf.constant(rewards), actions=tf.constant(actions)
+    )
+    clean = made.validate(arrays)
+    for name, value in made.validate(poisoned).items():
+        assert np.isfinite(value).all(), name
+        np.testing.assert_array_equal(value, clean[name])
+
+
+def test_validation_is_of_the_average_without_dropout():
+    bindings = ("Behavior.learning_rate = 1e-2", "LnResnet.dropout_rate = 0.3")
+    arrays, made = tiny.arrays(), tiny.learner((0, 1), *bindings)
+    made.train(arrays, 20, 20)
+    held_out = arrays.validation.numpy()
+    rows = arrays.index.numpy()[held_out]
+    both = (2, 1, 1)
+    batch = CriticBatch(
+        observations=tf.constant(np.tile(arrays.rows.numpy()[rows], both)),
+        actions=tf.constant(np.tile(arrays.actions.numpy()[held_out], both)),
+        rewards=tf.constant(np.tile(arrays.rewards.numpy()[held_out], (2, 1))),
+        masks=tf.constant(np.tile(arrays.masks.numpy()[held_out], (2, 1))),
+        next_observations=tf.constant(np.tile(arrays.rows.numpy()[rows + 1], both)),
+    )
+
+    def loss(score, training=False):
+        observed = batch.observations, batch.actions
+        return made.behavior.loss(score, *observed, 0, training=training).numpy()
+
+    found = made.validate(arrays)
+    behavior = made.behavior
+    ours = found["validation/behavior_loss"].numpy()
+    np.testing.assert_allclose(ours, loss(behavior.average), rtol=1e-5)
+    for other in (loss(behavior.score), loss(behavior.average, training=True)):
+        assert (np.abs(ours / other - 1) > 1e-3).all()
+    critic = made.critic.losses(batch)
+    for name in ("v_loss", "q_loss"):
+        np.testing.assert_allclose(found[f"validation/{name}"], critic[name], 1e-5)

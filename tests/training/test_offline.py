@@ -31,6 +31,9 @@ class Killed(Exception):
 def _train(path, kill_at=None, on_evaluate=None, **changes):
     learner = tiny.learner((1, 2))
     checkpoints = Checkpoints(path / "checkpoints", learner, 2)
+    checkpoints.restore()
+    log = MetricsLog(path, (1, 2), "offline")
+    log.resume(int(learner.critic_step), int(learner.behavior_step))
     evaluations = []
 
     def evaluate(step):
@@ -40,16 +43,17 @@ def _train(path, kill_at=None, on_evaluate=None, **changes):
         if on_evaluate:
             on_evaluate(step)
 
-    finished = offline.train(
+    offline.train(
         learner,
         tiny.arrays(),
         offline.Settings(**(BUDGET | changes)),
         checkpoints,
-        MetricsLog(path, (1, 2), "offline"),
+        log,
         evaluate,
         Console(quiet=True),
+        offline.StopSignals(),
     )
-    return learner, finished, evaluations
+    return learner, evaluations
 
 
 def _rows(path):
@@ -61,22 +65,21 @@ def _rows(path):
 def test_sixty_steps_equal_thirty_a_kill_and_thirty(tmp_path):
     whole, broken = tmp_path / "whole", tmp_path / "broken"
     whole.mkdir(), broken.mkdir()
-    straight, finished, evaluations = _train(whole)
-    assert finished and evaluations == [30, 60]
+    straight, evaluations = _train(whole)
+    assert evaluations == [30, 60]
     with pytest.raises(Killed):
         _train(broken, kill_at=30)
-    resumed, finished, evaluations = _train(broken)
-    assert finished and evaluations == [30, 60]
+    resumed, evaluations = _train(broken)
+    assert evaluations == [30, 60]
     tiny.assert_same(tiny.state(straight), tiny.state(resumed))
     assert _rows(whole) == _rows(broken)
     assert (int(resumed.critic_step), int(resumed.behavior_step)) == (60, 90)
 
 
 def test_a_finished_run_trains_no_further(tmp_path):
-    learner, _, _ = _train(tmp_path)
+    learner, _ = _train(tmp_path)
     before, rows = tiny.state(learner), _rows(tmp_path)
-    again, finished, _ = _train(tmp_path)
-    assert finished
+    again, _ = _train(tmp_path)
     tiny.assert_same(before, tiny.state(again))
     assert rows == _rows(tmp_path)
 
@@ -103,7 +106,7 @@ def test_a_checkpoint_of_other_sizes_is_refused(tmp_path):
 
 
 def test_a_checkpoint_carries_every_optimizer_slot(tmp_path):
-    learner, _, _ = _train(tmp_path)
+    learner, _ = _train(tmp_path)
     fresh = tiny.learner((1, 2))
     Checkpoints(tmp_path / "checkpoints", fresh, 2).restore()
     slots = [*learner.behavior.optimizer.second, *learner.critic.q_optimizer.first]
