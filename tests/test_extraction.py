@@ -194,6 +194,20 @@ def test_extraction_follows_the_weights(name):
     assert np.abs(p - 1 / n).max() > 0.1, "the weights are not uniform"
 
 
+def test_the_choice_has_draws_of_its_own():
+    """Not those of the candidates: a stream of that name, at the same step."""
+    observations, n = _observations(200), 4
+    candidates = _candidates(BEHAVIOR.average, observations, n)
+    q = _q(CRITIC.target_q, observations, candidates)
+    u = q - _forward(CRITIC.value, observations.numpy())[..., None]
+    draws = randomness.uniform(randomness.keys(SEEDS, "choice", 3), [200]).numpy()
+    cumulative = np.cumsum(_numpy_weights("expectile", u), -1)
+    index = (cumulative[..., :-1] <= draws[..., None]).sum(-1)
+    found = _extract("implicit", n, observations)
+    np.testing.assert_allclose(found.action, _pick(candidates, index), atol=1e-3)
+    np.testing.assert_allclose(found.q_value, _pick(q, index), atol=1e-3)
+
+
 def test_choose_at_the_ends_of_the_unit_interval():
     p = tf.constant([[[0.0, 0.3, 0.0, 0.7, 0.0]] * 6])
     last = np.nextafter(np.float32(1), np.float32(0))

@@ -134,8 +134,10 @@ class Exponential:
         u = tf.convert_to_tensor(u)
         near_zero = tf.abs(u) < ADVANTAGE_EPSILON
         safe = tf.where(near_zero, tf.ones_like(u), u)
-        exponent = tf.minimum(self.alpha * safe, LARGEST_EXPONENT)
-        weight = self.alpha * tf.math.expm1(exponent) / safe
+        # The error itself is capped: capping the exponential alone would make
+        # still larger errors weigh less.
+        safe = tf.minimum(safe, LARGEST_EXPONENT / self.alpha)
+        weight = self.alpha * tf.math.expm1(self.alpha * safe) / safe
         return tf.where(
             near_zero, tf.fill(tf.shape(u), _like(self.alpha**2, u)), weight
         )

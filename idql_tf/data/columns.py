@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import math
 import pathlib
+import tokenize
 import zipfile
 import zlib
 from collections.abc import Callable, Iterator
@@ -64,9 +65,23 @@ class Column:
                 advance(len(block))
 
     def flags(self) -> np.ndarray:
-        """Reads the array as booleans [steps]."""
+        """Reads the array as booleans [steps].
+
+        Raises:
+          UserError: a value is neither 0 nor 1.
+        """
         flags = np.empty(self.shape[0], bool)
-        self.fill(flags)
+        start = 0
+        for block in self.blocks():
+            values = block.reshape(len(block))
+            bad = np.flatnonzero((values != 0) & (values != 1))
+            if len(bad):
+                raise UserError(
+                    f"'{self.name}' holds {values[bad[0]]} at row {start + bad[0]}; "
+                    f"expected 0 or 1; correct the array"
+                )
+            flags[start : start + len(block)] = values
+            start += len(block)
         return flags
 
 
@@ -129,7 +144,11 @@ def _read_header(stream: IO[bytes]) -> tuple[tuple[int, ...], bool, np.dtype]:
 def _npy_column(archive: zipfile.ZipFile, path: pathlib.Path, member: str) -> Column:
     with archive.open(member) as stream:
         shape, fortran_order, dtype = _read_header(stream)
+        held = archive.getinfo(member).file_size - stream.tell()
     name = member[:-4]
+    needed = math.prod(shape) * dtype.itemsize
+    if min(shape, default=0) < 0 or (needed > held and not dtype.hasobject):
+        raise ValueError(f"'{name}' claims shape {shape}, the file holds {held:,} bytes")
     step = _rows_per_block(shape, dtype.itemsize)
     if fortran_order and len(shape) > 1:
         step = shape[0]  # stored column by column: there are no row blocks
@@ -187,7 +206,9 @@ def reading(path: pathlib.Path) -> Iterator[None]:
         EOFError,
         KeyError,
         RuntimeError,
+        SyntaxError,
         ValueError,
+        tokenize.TokenError,
         zipfile.BadZipFile,
         zlib.error,
     ) as error:
@@ -195,4 +216,9 @@ def reading(path: pathlib.Path) -> Iterator[None]:
         raise UserError(
             f"cannot read {path}: {detail}; the file looks truncated or damaged, "
             f"copy or download it again"
+        ) from error
+    except MemoryError as error:
+        raise UserError(
+            f"{path} does not fit into this machine's memory ({error}); check that "
+            f"its arrays are as large as they should be"
         ) from error

@@ -63,6 +63,10 @@ def box_bounds(space: spaces.Space, where: str) -> tuple[np.ndarray, np.ndarray]
         )
     low = space.low.reshape(-1).astype(np.float64)
     high = space.high.reshape(-1).astype(np.float64)
+    if not low.size:
+        raise UserError(
+            f"{where} has actions of 0 numbers; expected at least 1; record actions"
+        )
     bad = ~(np.isfinite(low) & np.isfinite(high) & (low < high))
     if bad.any():
         j = int(np.argmax(bad))

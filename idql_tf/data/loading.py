@@ -62,7 +62,7 @@ def load(
       UserError: the data cannot be read, or cannot be trained on.
     """
     kind, name = _parse(dataset)
-    observation_keys = observation_keys or _configured_keys()
+    observation_keys = _checked_keys(observation_keys or _configured_keys())
     environment = look_up(env_id) if env_id else None
     try:
         data = _read(kind, name, observation_keys, environment)
@@ -108,6 +108,17 @@ def _parse(dataset: str) -> tuple[str, str]:
             f"{', '.join(_FORMS.values())}; write the prefix that fits"
         )
     return kind, name
+
+
+def _checked_keys(keys: Sequence[str] | None) -> Sequence[str] | None:
+    if keys is None or (
+        isinstance(keys, (list, tuple)) and all(isinstance(key, str) for key in keys)
+    ):
+        return keys
+    raise UserError(
+        f"load_dataset.observation_keys is {keys!r}; expected a list of names such as "
+        f"['observation', 'desired_goal']; correct the binding"
+    )
 
 
 def _read(

@@ -128,9 +128,9 @@ def _keys(
     elif wanted is not None:
         key_order((), wanted)
     for name, part in parts.items():
-        if not isinstance(part, spaces.Box) or len(part.shape) != 1:
+        if not isinstance(part, spaces.Box) or len(part.shape) != 1 or not part.shape[0]:
             raise UserError(
-                f"{where}: '{name}' is {part}; expected a one-dimensional Box; "
+                f"{where}: '{name}' is {part}; expected a Box of one dimension, not empty; "
                 f"choose other load_dataset.observation_keys or flatten the data"
             )
     return keys
@@ -217,9 +217,10 @@ def _read(
                 left += width
             hdf5_column(episode["actions"], "actions").fill(actions[steps])
             hdf5_column(episode["rewards"], "rewards").fill(rewards[steps])
-            terminated = np.asarray(episode["terminations"], bool)
+            terminated = hdf5_column(episode["terminations"], "terminations").flags()
+            truncated = hdf5_column(episode["truncations"], "truncations").flags()
             masks[steps] = 1 - terminated.astype(np.float32)
-            dones[steps] = terminated | np.asarray(episode["truncations"], bool)
+            dones[steps] = terminated | truncated
             dones[step + length - 1] = True
             row, step = row + length + 1, step + length
             advance(1)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -86,13 +87,18 @@ def reference_for(
     Returns:
       The reference with its provenance, or None where nobody knows one.
     """
-    if metadata:
-        minimum, maximum = metadata.get("ref_min_score"), metadata.get("ref_max_score")
-        if minimum is not None and maximum is not None and maximum > minimum:
-            return ScoreReference(
-                float(minimum), float(maximum), "from the dataset's metadata"
-            )
-    return _d4rl_reference(env_id, kwargs or {}) if env_id else None
+    try:
+        minimum, maximum = (
+            float((metadata or {})[name]) for name in ("ref_min_score", "ref_max_score")
+        )
+        if maximum > minimum and math.isfinite(maximum - minimum):
+            return ScoreReference(minimum, maximum, "from the dataset's metadata")
+    except (KeyError, OverflowError, TypeError, ValueError):
+        pass  # None is recorded, or what is recorded are no numbers.
+    try:
+        return _d4rl_reference(env_id, kwargs or {}) if env_id else None
+    except (AttributeError, TypeError):  # A map that is none: no known task.
+        return None
 
 
 def normalize(

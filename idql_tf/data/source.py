@@ -55,7 +55,8 @@ def require_columns(
     """Checks that arrays are there and equally long; returns their length N.
 
     Raises:
-      UserError: one is missing, empty or of another length.
+      UserError: one is missing, empty or of another length, or observations or
+        actions are not vectors.
     """
     missing = [name for name in required if name not in columns]
     if missing:
@@ -77,6 +78,13 @@ def require_columns(
             raise UserError(
                 f"{where}: '{name}' has shape {columns[name].shape}; expected "
                 f"({num_rows},), one number per step; keep one column"
+            )
+    for name in ("observations", "actions"):
+        shape = columns[name].shape
+        if len(shape) > 2 or not columns[name].width:
+            raise UserError(
+                f"{where}: '{name}' has shape {shape}; expected ({num_rows}, size), "
+                f"one vector of at least 1 number per step; flatten or encode it"
             )
     if num_rows < 2:
         raise UserError(

@@ -7,6 +7,7 @@ random cells of a point maze while the reward is paid for one fixed goal cell.
 from __future__ import annotations
 
 import dataclasses
+import math
 import os
 import pathlib
 
@@ -96,12 +97,17 @@ def collect(
       What was written and where.
 
     Raises:
-      UserError: not a point maze, nothing to collect, or `output` exists.
+      UserError: not a point maze, nothing to collect, a `noise` or `goal_cell`
+        that is none, or `output` exists.
     """
     if num_steps < 1 or seed < 0:
         raise UserError(
             f"found num_steps {num_steps} and seed {seed}; expected num_steps >= 1 "
             "and seed >= 0"
+        )
+    if type(noise) not in (int, float) or not 0 <= noise < math.inf:
+        raise UserError(
+            f"collect.noise is {noise!r}; expected a number from 0 up, such as 0.3"
         )
     spec, field = _task(env_id, goal_cell)
     path = pathlib.Path(output)
@@ -194,11 +200,13 @@ def _task(env_id: str, goal_cell: tuple[int, int] | None) -> tuple[EnvSpec, maze
         )
     spec = factory.parse_spec(env_id)
     field = maze.Maze(tuple(map(tuple, spec.kwargs["maze_map"])))
-    goal = goal_cell or _D4RL_GOALS.get(name) or field.goal_cells[-1]
-    goal = (goal[0], goal[1])
+    goal = goal_cell
+    if goal is None:
+        goal = _D4RL_GOALS.get(name) or field.goal_cells[-1]
+    goal = tuple(goal) if isinstance(goal, list) else goal
     if goal not in field.free_cells:
         raise UserError(
-            f"collect.goal_cell {goal} of '{env_id}' is not a free cell; expected one "
+            f"collect.goal_cell {goal!r} of '{env_id}' is not a free cell; expected one "
             f"of {field.free_cells}"
         )
     field = field.with_goal(goal)
