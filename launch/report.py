@@ -26,6 +26,7 @@ cli.define_gin_flags()
 def main() -> None:
     from idql_tf.evaluation import report
 
+    cli.load_gin()
     print(report.write(_RUN_DIR.value, _OUTPUT.value))
 
 

@@ -148,7 +148,9 @@ def _npy_column(archive: zipfile.ZipFile, path: pathlib.Path, member: str) -> Co
     name = member[:-4]
     needed = math.prod(shape) * dtype.itemsize
     if min(shape, default=0) < 0 or (needed > held and not dtype.hasobject):
-        raise ValueError(f"'{name}' claims shape {shape}, the file holds {held:,} bytes")
+        raise ValueError(
+            f"'{name}' claims shape {shape}, the file holds {held:,} bytes"
+        )
     step = _rows_per_block(shape, dtype.itemsize)
     if fortran_order and len(shape) > 1:
         step = shape[0]  # stored column by column: there are no row blocks

@@ -128,10 +128,14 @@ def _keys(
     elif wanted is not None:
         key_order((), wanted)
     for name, part in parts.items():
-        if not isinstance(part, spaces.Box) or len(part.shape) != 1 or not part.shape[0]:
+        if (
+            not isinstance(part, spaces.Box)
+            or len(part.shape) != 1
+            or not part.shape[0]
+        ):
             raise UserError(
-                f"{where}: '{name}' is {part}; expected a Box of one dimension, not empty; "
-                f"choose other load_dataset.observation_keys or flatten the data"
+                f"{where}: '{name}' is {part}; expected a Box of one dimension, "
+                f"not empty; choose other load_dataset.observation_keys or flatten the data"
             )
     return keys
 

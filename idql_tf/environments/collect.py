@@ -200,14 +200,14 @@ def _task(env_id: str, goal_cell: tuple[int, int] | None) -> tuple[EnvSpec, maze
         )
     spec = factory.parse_spec(env_id)
     field = maze.Maze(tuple(map(tuple, spec.kwargs["maze_map"])))
-    goal = goal_cell
+    if goal_cell is None:
+        goal_cell = _D4RL_GOALS.get(name) or field.goal_cells[-1]
+    free = field.free_cells
+    goal = next((cell for cell in free if goal_cell in (cell, list(cell))), None)
     if goal is None:
-        goal = _D4RL_GOALS.get(name) or field.goal_cells[-1]
-    goal = tuple(goal) if isinstance(goal, list) else goal
-    if goal not in field.free_cells:
         raise UserError(
-            f"collect.goal_cell {goal!r} of '{env_id}' is not a free cell; expected one "
-            f"of {field.free_cells}"
+            f"collect.goal_cell {goal_cell!r} of '{env_id}' is not a free cell; expected "
+            f"one of {free}"
         )
     field = field.with_goal(goal)
     spec.max_episode_steps = spec.max_episode_steps or _DEFAULT_TIME_LIMIT

@@ -103,7 +103,8 @@ def parse_spec(env_spec: str, may_import: bool = True) -> EnvSpec:
             f"({error!s:.200}); name one with --env_id"
         ) from error
     wrappers = recorded.get("additional_wrappers") or []
-    if wrappers != json.loads(spec.to_json())["additional_wrappers"]:
+    own = spec.additional_wrappers and json.loads(spec.to_json())["additional_wrappers"]
+    if wrappers and wrappers != own:
         raise UserError(
             f"environment '{spec.id}' is recorded with additional_wrappers, which are "
             "never run from a file; register an environment that has them and name "

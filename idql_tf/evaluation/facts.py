@@ -26,7 +26,7 @@ def task(run: RunFiles) -> str:
     text = _info(run).get("env_spec") or ""
     try:
         return str(json.loads(text)["id"])
-    except (ValueError, TypeError, KeyError):
+    except (KeyError, RecursionError, TypeError, ValueError):
         return text or public_name(_info(run).get("dataset"))
 
 

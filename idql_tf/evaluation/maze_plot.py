@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import tokenize
 import zipfile
+import zlib
 from typing import Any
 
 import matplotlib
@@ -17,6 +19,19 @@ from idql_tf.evaluation import plots
 from idql_tf.evaluation.records import RunFiles
 
 _WALL = "#3E4C59"
+# What numpy raises on files that are cut, damaged or something else.
+_UNREADABLE = (
+    AttributeError,
+    EOFError,
+    MemoryError,
+    NotImplementedError,
+    OSError,
+    SyntaxError,
+    ValueError,
+    tokenize.TokenError,
+    zipfile.BadZipFile,
+    zlib.error,
+)
 _REQUIRED = ("maze_map", "cell_size", "goal", "value_x", "value_y", "value")
 
 
@@ -27,7 +42,8 @@ def maze(run: RunFiles) -> str | None:
     averaged over seeds; one panel of V alone where no trajectory is stored.
 
     Raises:
-      UserError: maze.npz cannot be read or lacks an array.
+      UserError: maze.npz cannot be read, lacks an array, or its arrays do not fit
+        each other.
     """
     path = run.path / "maze.npz"
     if not path.is_file():
@@ -35,7 +51,7 @@ def maze(run: RunFiles) -> str | None:
     try:
         with np.load(path) as file:
             stored = {name: file[name] for name in file.files}
-    except (OSError, ValueError, EOFError, zipfile.BadZipFile) as error:
+    except _UNREADABLE as error:
         raise UserError(
             f"{path.name} cannot be read: {error}; evaluate again"
         ) from error
@@ -44,8 +60,14 @@ def maze(run: RunFiles) -> str | None:
         raise UserError(f"{path.name} lacks {', '.join(missing)}; evaluate again")
     candidates = np.unique(stored.get("trajectory_num_candidates", np.array([])))
     shown = sorted({candidates[0], candidates[-1]}) if candidates.size else [None]
-    with matplotlib.rc_context(plots.STYLE | {"axes.grid": False}):
-        return _draw(stored, shown)
+    try:
+        with matplotlib.rc_context(plots.STYLE | {"axes.grid": False}):
+            return _draw(stored, shown)
+    except (ArithmeticError, LookupError, TypeError, ValueError) as error:
+        raise UserError(
+            f"{path.name} holds arrays that do not fit each other "
+            f"({' '.join(str(error).split()):.120}); evaluate again"
+        ) from error
 
 
 def cell_edges(stored: dict[str, Any]) -> tuple[np.ndarray, np.ndarray]:

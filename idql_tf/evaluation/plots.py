@@ -129,7 +129,8 @@ def comparison(runs: Sequence[RunFiles]) -> str | None:
             idql, single = headline_methods(run)
             for method, style in ((idql, "-"), (single, "--")):
                 if method:
-                    label = f"{run.name}, N = {method.num_candidates}"
+                    name = run.name.replace("$", r"\$")  # Else the start of a formula.
+                    label = f"{name}, N = {method.num_candidates}"
                     _curve(axes, run, method, column, colour, label, style, thin=False)
         axes.set_ylabel(_LABELS[column])
         _updates_axis(axes, "critic updates")

@@ -95,7 +95,11 @@ def _data(entry: dict[str, Any], score: float | None) -> str:
 
 def _last_against_best(entry: dict[str, Any]) -> str:
     found = entry[primary(entry)]
-    if entry["evaluations"] < 2 or found["best_step"] == entry["step"]:
+    if (
+        found["best"] is None
+        or entry["evaluations"] < 2
+        or found["best_step"] == entry["step"]
+    ):
         return ""
     return (
         "All of these are the last evaluation's numbers; the best evaluation "

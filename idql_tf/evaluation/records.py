@@ -6,11 +6,10 @@ every reader takes what is whole and notes what is not.
 
 from __future__ import annotations
 
-import csv
 import dataclasses
-import json
 import math
 import pathlib
+import re
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -18,22 +17,32 @@ import numpy as np
 
 from idql_tf.columns import EVALUATION_COLUMNS, METRIC_COLUMNS
 from idql_tf.errors import UserError
+from idql_tf.evaluation import specification
 
 PHASES = ("offline", "online")
 
 
 def _number(text: str) -> float:
-    return float(text) if text.strip() else math.nan
+    value = float(text) if text.strip() else math.nan
+    if math.isfinite(value) and abs(value) > specification.LARGEST_NUMBER:
+        raise ValueError(f"{value} is too large")
+    return value
+
+
+def _word(text: str) -> str:
+    if not re.fullmatch(r"[\w/.-]+", text):
+        raise ValueError(f"{text!r} is not a name")
+    return text
 
 
 _PARSERS: dict[str, Callable[[str], Any]] = {
     "phase": PHASES.index,
-    "step": int,
-    "seed": int,
-    "extraction": str,
-    "num_candidates": int,
-    "episode": int,
-    "name": str,
+    "step": specification.integer,
+    "seed": specification.integer,
+    "extraction": _word,
+    "num_candidates": specification.integer,
+    "episode": specification.integer,
+    "name": _word,
 }
 
 Table = dict[str, np.ndarray]
@@ -130,22 +139,22 @@ def read_run(run_dir: str | pathlib.Path) -> RunFiles:
             f"'{run_dir}' is not a run directory: it {found}; "
             "give the --run_dir of launch/train.py"
         )
-    try:
-        spec = json.loads((path / "spec.json").read_text())
-    except ValueError as error:
-        raise UserError(f"{path / 'spec.json'} is not JSON: {error}") from error
-    if not isinstance(spec, dict):
-        raise UserError(f"{path / 'spec.json'}: expected an object, found {spec!r:.60}")
+    spec = specification.read(path / "spec.json")
     notes: list[str] = []
     evaluations = _read_table(path / "evaluations.csv", EVALUATION_COLUMNS, notes)
     metrics = _read_table(path / "metrics.csv", METRIC_COLUMNS, notes)
-    config = path / "config.gin"
+    config = ""
+    try:
+        if (path / "config.gin").is_file():
+            config = (path / "config.gin").read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError):
+        notes.append("config.gin cannot be read as text.")
     return RunFiles(
         path=path,
         spec=spec,
         evaluations=_last_of_each_episode(evaluations),
         metrics=metrics,
-        config=config.read_text() if config.is_file() else "",
+        config=config,
         notes=tuple(notes),
     )
 
@@ -210,7 +219,13 @@ def _read_table(
 ) -> dict[str, np.ndarray]:
     """Reads whole lines of a CSV; what cannot be read is counted in `notes`."""
     rows: list[list[Any]] = []
-    text = path.read_text() if path.is_file() else ""
+    try:
+        text = path.read_text(encoding="utf-8") if path.is_file() else ""
+    except (OSError, UnicodeDecodeError) as error:
+        raise UserError(
+            f"{path} cannot be read as text ({error}); restore it, or remove it for a "
+            "report without it"
+        ) from error
     lines = text.split("\n")
     broken = 1 if lines.pop() else 0
     if lines and tuple(lines[0].strip().split(",")) != tuple(columns):
@@ -219,7 +234,8 @@ def _read_table(
             f"'{','.join(columns)}'; was it written by launch/train.py?"
         )
     parsers = [_PARSERS.get(name, _number) for name in columns]
-    for fields in csv.reader(line for line in lines[1:] if line.strip()):
+    for line in filter(None, map(str.strip, lines[1:])):
+        fields = line.split(",")  # What train.py writes needs no quotes.
         try:
             rows.append([p(field) for p, field in zip(parsers, fields, strict=True)])
         except ValueError:
@@ -240,7 +256,7 @@ def _read_table(
 
 def _dtype(column: str) -> type:
     kind = _PARSERS.get(column, _number)
-    return np.str_ if kind is str else float if kind is _number else int
+    return np.str_ if kind is _word else float if kind is _number else int
 
 
 def _last_of_each_episode(table: Table) -> Table:

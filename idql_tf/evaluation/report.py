@@ -31,7 +31,8 @@ def write(
       The path written. The page needs no other file and no network.
 
     Raises:
-      UserError: a directory is not a run, or `output` is needed.
+      UserError: a directory is not a run, `output` is needed, or the page cannot
+        be written there.
     """
     if not run_dirs:
         raise UserError("no run directory given, expected one or more; add --run_dir")
@@ -41,7 +42,14 @@ def write(
         )
     path = pathlib.Path(output or pathlib.Path(run_dirs[0]) / "report.html")
     runs = [records.read_run(run_dir) for run_dir in run_dirs]
-    files.write_atomically(path, render(runs))
+    page_text = render(runs)
+    try:
+        files.write_atomically(path, page_text)
+    except (OSError, ValueError) as error:  # ValueError: '.' has no file name.
+        raise UserError(
+            f"the page cannot be written to '{path}' "
+            f"({getattr(error, 'strerror', None) or error}); name a file with --output"
+        ) from error
     return path
 
 
@@ -147,7 +155,7 @@ def _learning(run: RunFiles, summary: dict[str, Any]) -> str:
     rows = []
     for entry in summary["methods"]:
         found = entry[primary(entry)]
-        at = f"{found['best_step']:,}"
+        at = "-" if found["best_step"] is None else f"{found['best_step']:,}"
         rows.append(
             (
                 entry["label"],

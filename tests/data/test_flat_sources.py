@@ -1,6 +1,7 @@
 import os
 import zipfile
 
+import h5py
 import numpy as np
 import pytest
 
@@ -195,6 +196,24 @@ class TestBadFiles:
         with pytest.raises(UserError, match=r"'rewards' has shape \(12, 2\)"):
             data.load(save(kind, arrays))
 
+    @pytest.mark.parametrize("name", ["observations", "actions"])
+    @pytest.mark.parametrize("shape", [(12, 0), (12, 4, 4, 3)])
+    def test_observations_and_actions_are_vectors(
+        self, save, arrays, kind, name, shape
+    ):
+        arrays[name] = np.zeros(shape, np.float32)
+        with pytest.raises(UserError, match=rf"'{name}' has shape .*one vector"):
+            data.load(save(kind, arrays))
+
+    @pytest.mark.parametrize("name", ["terminals", "timeouts"])
+    @pytest.mark.parametrize("value", [np.nan, 0.5, 2.0, -1.0])
+    def test_flags_are_0_or_1(self, save, arrays, kind, name, value):
+        arrays[name] = arrays[name].astype(np.float64)
+        data.load(save(kind, arrays))
+        arrays[name][5] = value
+        with pytest.raises(UserError, match=f"'{name}' holds {value} at row 5"):
+            data.load(save(kind, arrays))
+
     def test_truncated(self, save, arrays, kind):
         dataset = save(kind, arrays)
         path = dataset.partition(":")[2]
@@ -235,3 +254,36 @@ def test_pickled_arrays_are_never_loaded(tmp_path, arrays):
     np.savez(path, **arrays | {"rewards": np.array([{}] * 12, object)})
     with pytest.raises(UserError, match="pickled objects are never loaded"):
         data.load(f"npz:{path}")
+
+
+def npy(header: str) -> bytes:
+    return b"\x93NUMPY\x01\x00" + len(header).to_bytes(2, "little") + header.encode()
+
+
+@pytest.mark.parametrize(
+    "header",
+    [
+        "{'descr': os.sys",
+        "{'descr': (",
+        "((((",
+        "{'descr': '<f4', 'fortran_order': False, 'shape': (1000000000000, 11)}\n",
+        "{'descr': '<f4', 'fortran_order': False, 'shape': (-5, 11)}\n",
+    ],
+)
+def test_lying_headers_of_an_npz(tmp_path, header):
+    path = tmp_path / "data.npz"
+    with zipfile.ZipFile(path, "w") as archive:
+        for name in ("observations", "actions", "rewards", "terminals"):
+            archive.writestr(f"{name}.npy", npy(header))
+    with pytest.raises(UserError, match="cannot read .*data.npz.*damaged"):
+        data.load(f"npz:{path}")
+
+
+def test_more_rows_than_memory(tmp_path, arrays):
+    path = tmp_path / "data.hdf5"
+    with h5py.File(path, "w") as file:  # Chunks that were never written take no space.
+        for name, array in arrays.items():
+            shape = (2**52, *array.shape[1:])
+            file.create_dataset(name, shape, array.dtype, chunks=(8, *array.shape[1:]))
+    with pytest.raises(UserError, match="does not fit into this machine's memory"):
+        data.load(f"d4rl:{path}")

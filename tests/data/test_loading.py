@@ -167,6 +167,12 @@ def test_keys_for_plain_observations_without_an_environment(save, arrays):
         data.load(save("d4rl", arrays), observation_keys=["observation"])
 
 
+@pytest.mark.parametrize("keys", [3, "observation", [1], {"observation": 1}])
+def test_keys_of_a_wrong_type(save, arrays, keys):
+    with pytest.raises(UserError, match=r"observation_keys is .*expected a list"):
+        data.load(save("d4rl", arrays), observation_keys=keys)
+
+
 def test_the_recorded_reference_holds_for_its_own_environment_only(shared_datasets):
     dataset = "minari:d4rl-like/maze2d/umaze-v0"
     same = data.load(dataset, env_id="PointMaze_UMaze-v3").info

@@ -123,3 +123,11 @@ def test_normalize():
         scores.normalize(np.array([-10.0, 10.0, 30.0, 50.0]), reference),
         [0, 50, 100, 150],
     )
+
+
+@pytest.mark.parametrize("low", ["a", None, [], 10**400, float("nan"), 5.0])
+def test_a_recorded_reference_that_is_none_is_ignored(low):
+    metadata = {"ref_min_score": low, "ref_max_score": 1.0}
+    assert scores.reference_for(metadata=metadata) is None
+    for kwargs in ({"maze_map": 3}, [1]):
+        assert scores.reference_for("PointMaze_UMaze-v3", kwargs, metadata) is None

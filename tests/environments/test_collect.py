@@ -175,6 +175,12 @@ def test_refusals_write_nothing(tmp_path):
         collect.collect("PointMaze_Umaze-v3", 300, tmp_path / "x")
     with pytest.raises(UserError, match="num_steps 0"):
         collect.collect("PointMaze_UMaze-v3", 0, tmp_path / "x")
+    for goal_cell in (3, "ab", (1,), (1.5, 1), (1, 1, 1)):
+        with pytest.raises(UserError, match="collect.goal_cell .* not a free cell"):
+            collect.collect("PointMaze_UMaze-v3", 9, tmp_path / "x", 0, 0.3, goal_cell)
+    for noise in ("a", -0.1, float("nan"), float("inf"), None, True):
+        with pytest.raises(UserError, match="collect.noise is .* expected a number"):
+            collect.collect("PointMaze_UMaze-v3", 9, tmp_path / "x", 0, noise)
     assert not list(tmp_path.iterdir())
     kept = tmp_path / "kept" / "file"
     kept.parent.mkdir()

@@ -53,11 +53,14 @@ def test_environment_of_a_real_dataset(shared_datasets):
         ("Hoper-v4", "did you mean Hopper-v4"),
         ("pointmaze_umaze-v3", "PointMaze_UMaze-v3"),
         ("zzz", "unknown environment 'zzz'; expected an id"),
-        ("no_such_module:Hopper-v4", "cannot be imported"),
+        ("no_such_module:Hopper-v4", "never run; name an environment"),
         ('{"id": "Hopper-v4"', "not a gymnasium EnvSpec"),
-        ('{"id": 3}', "not a gymnasium EnvSpec"),
+        ('{"id": 3}', "environment '3' recorded with the data is not registered"),
         (_spec_json(kwargs={"wheels": 4}), "arguments {'wheels': 4}"),
-        (_spec_json(entry_point="no_such_module:Env"), "needs a package"),
+        (_spec_json(kwargs=[1]), "not a gymnasium EnvSpec (kwargs [1]"),
+        (_spec_json(max_episode_steps="1"), "not a gymnasium EnvSpec (max_episode"),
+        ('{"id": ' + "[" * 100_000, "not a gymnasium EnvSpec"),
+        ('{"kwargs": {}}', "not a gymnasium EnvSpec"),
     ],
 )
 def test_bad_environments_are_answered_in_one_line(spec, expected):
@@ -74,8 +77,32 @@ def test_module_prefix_imports_the_module(tmp_path, monkeypatch):
         "gymnasium.register('Somebodys-v0', entry_point=PendulumEnv)\n"
     )
     monkeypatch.syspath_prepend(tmp_path)
-    env = factory.make("somebodys_package:Somebodys-v0")
-    assert env.action_space.shape == (1,)
+    with pytest.raises(UserError, match="--env_id ID, or MODULE:ID"):
+        factory.make("somebodys_package:Somebodys-v0")  # May be a stranger's wish.
+    assert "somebodys_package" not in sys.modules
+    spec = factory.parse_spec("somebodys_package:Somebodys-v0")
+    assert gymnasium.make(spec).action_space.shape == (1,)
+
+
+@pytest.mark.parametrize("env_id", ["Unknown-v0", "os:Unknown-v0", "CartPole-v1"])
+@pytest.mark.parametrize("field", ["entry_point", "vector_entry_point", "wrapper"])
+def test_a_recorded_spec_runs_no_code_of_its_own(tmp_path, env_id, field):
+    canary = tmp_path / "canary"
+    payload = {"command": f"touch {canary}"}
+    changes = {"id": env_id, "kwargs": payload, field: "os:system"}
+    if field == "wrapper":
+        entry = {"name": "W", "entry_point": "os:system", "kwargs": payload}
+        changes = {"id": env_id, "additional_wrappers": [entry]}
+    with pytest.raises(UserError, match=f"'{env_id}'.*(--env_id|'command')"):
+        factory.make(_spec_json(**changes))
+    assert not canary.exists()
+
+
+def test_a_registered_environment_ignores_recorded_entry_points():
+    env = factory.make(
+        _spec_json(entry_point="os:abort", vector_entry_point="os:abort")
+    )
+    assert type(env.unwrapped).__name__ == "CartPoleEnv"
 
 
 def test_leaves_no_model_files_behind():

@@ -1,5 +1,6 @@
 import base64
 import html.parser
+import json
 import os
 import pathlib
 import re
@@ -234,6 +235,11 @@ def test_launch_script(run_dir, tmp_path):
     bad = subprocess.run([*script, "--run_dir", "nowhere"], **options)
     assert bad.returncode == 2
     assert re.fullmatch(r"error: 'nowhere' is not a run directory.*\n", bad.stderr)
+    bad = subprocess.run(
+        [*script, "--run_dir", str(run_dir), "--gin_param=Foo.bar=1"], **options
+    )
+    assert bad.returncode == 2
+    assert re.fullmatch(r"error: --gin_param: .*Foo.*\n", bad.stderr)
 
 
 def test_room_needs_no_tensorflow():
@@ -242,3 +248,124 @@ def test_room_needs_no_tensorflow():
         [sys.executable, "-c", code], capture_output=True, text=True, cwd=REPOSITORY
     )
     assert done.stdout.strip() == "False"
+
+
+def _damage(spec, path, value):
+    *parents, last = path.split(".")
+    for name in parents:
+        spec = spec[name]
+    spec[last] = value
+
+
+@pytest.mark.parametrize(
+    ("path", "value"),
+    [
+        ("dataset", "x"),
+        ("dataset.env_spec", 7),
+        ("dataset.dataset", [1]),
+        ("dataset.dataset", "npz:\ud800"),
+        ("dataset.observation_keys", 3),
+        ("dataset.num_episodes", "3"),
+        ("dataset.num_episodes", 10**400),
+        ("dataset.reference", {"minimum": "a", "maximum": [], "source": 3}),
+        ("dataset.reference", {"minimum": float("nan"), "maximum": 1, "source": ""}),
+        ("dataset.reference", {"minimum": 0}),
+        ("dataset_score", "<b>5</b>"),
+        ("dataset_score", 10**400),
+        ("dataset_returns", {"edges": [1e308, -1e308, "x"], "counts": [1]}),
+        ("dataset_returns", {"edges": [], "counts": []}),
+        ("dataset_returns", {"edges": [0, 1]}),
+        ("reward_rule", "x"),
+        ("reward_rule.scale", "x"),
+        ("versions", [1]),
+        ("seeds", 5),
+        ("seeds", [10**40]),
+        ("methods", [["argmax"]]),
+        ("env_id", 3),
+    ],
+)
+def test_a_damaged_field_is_named(run_dir, path, value):
+    spec = json.loads((run_dir / "spec.json").read_text())
+    _damage(spec, path, value)
+    (run_dir / "spec.json").write_text(json.dumps(spec))
+    with pytest.raises(UserError, match=rf"spec.json: {path.split('_returns')[0]}"):
+        report.write([run_dir])
+
+
+@pytest.mark.parametrize(
+    "content", [b"", b"[1]", b"null", b"3", b'{"a"', bytes(range(256)), b"[" * 100_000]
+)
+def test_a_specification_that_is_none(run_dir, content):
+    (run_dir / "spec.json").write_bytes(content)
+    with pytest.raises(UserError, match="spec.json"):
+        report.write([run_dir])
+
+
+def test_an_empty_specification_still_gives_a_page(run_dir):
+    (run_dir / "spec.json").write_text("{}")
+    assert len(Page(report.write([run_dir]).read_text()).pictures) == 5
+
+
+@pytest.mark.parametrize("name", ["evaluations.csv", "metrics.csv"])
+@pytest.mark.parametrize("content", [bytes(range(256)) * 3, b"a,b,c\n1,2,3\n"])
+def test_tables_that_are_none(run_dir, name, content):
+    (run_dir / name).write_bytes(content)
+    with pytest.raises(UserError, match=name):
+        report.write([run_dir])
+
+
+def test_lines_that_cannot_be_are_skipped(run_dir):
+    with (run_dir / "evaluations.csv").open("a") as file:
+        file.write("offline,50000,0,argmax,64,99999999999999999999999,1,2,3,1\n")
+        file.write("offline,50000,0,argmax,64,0,1e308,2,1e308,1\n")
+        file.write("offline,50000,0,$\\frac,64,0,1,2,1,1\n")
+        file.write('offline,50000,"0,argmax,64,0,1,2,1,1\n\x00\n')
+    with (run_dir / "metrics.csv").open("a") as file:
+        file.write("offline,99999999999999999999,0,critic/q_loss,1\n")
+        file.write("offline,300,0,critic/q_loss,inf\n")
+    text = Page(report.write([run_dir]).read_text()).text
+    assert "evaluations.csv: 5 incomplete line(s)" in text
+    assert "metrics.csv: 1 incomplete line(s)" in text
+
+
+def test_no_finite_return_at_all(run_dir):
+    path = run_dir / "evaluations.csv"
+    cells = [line.split(",") for line in path.read_text().splitlines()]
+    for row in cells[1:]:
+        row[6] = row[8] = "nan"
+    path.write_text("\n".join(",".join(row) for row in cells) + "\n")
+    assert "a return of -" in Page(report.write([run_dir]).read_text()).text
+
+
+def test_a_binary_configuration_costs_only_itself(run_dir):
+    (run_dir / "config.gin").write_bytes(bytes(range(256)))
+    page = Page(report.write([run_dir]).read_text())
+    assert "config.gin cannot be read as text" in page.text
+    assert len(page.pictures) == 5
+
+
+def test_empty_arrays_of_a_maze_cost_one_picture(run_dir):
+    with np.load(run_dir / "maze.npz") as file:
+        arrays = {
+            name: array[:0] if array.ndim else array for name, array in file.items()
+        }
+    np.savez(run_dir / "maze.npz", **arrays)
+    page = Page(report.write([run_dir]).read_text())
+    assert "maze.npz holds arrays that do not fit" in page.text
+    assert len(page.pictures) == 4
+
+
+@pytest.mark.parametrize("output", [".", "taken", "file/page.html"])
+def test_pages_that_cannot_be_written(run_dir, tmp_path, monkeypatch, output):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "taken").mkdir()
+    (tmp_path / "file").touch()
+    with pytest.raises(UserError, match=f"written to '{output}'.*--output"):
+        report.write([run_dir], output)
+    assert not list(tmp_path.rglob("*.partial"))
+
+
+def test_names_of_runs_are_no_formulas(tmp_path):
+    first = write_run(tmp_path / r"a$\b$", maze=False, evaluations=1, episodes=2)
+    second = write_run(tmp_path / "b$c", maze=False, evaluations=1, episodes=2)
+    report.write([first, second], tmp_path / "both.html")

@@ -96,9 +96,9 @@ def test_a_run_holds_its_files_and_prints_its_table(finished):
     assert "IDQL (N = 64)" in printed and "Behaviour cloning (N = 1)" in printed
     assert "from the dataset's metadata" in printed
     spec = json.loads((run_dir / "spec.json").read_text())
-    assert spec["seeds"] == [0, 4] and spec["observation_size"] == 4
+    assert spec["seeds"] == [0, 4] and spec["observation_size"] == 6
     assert spec["reward_rule"] == {"name": "none", "scale": 1.0, "offset": 0.0}
-    assert spec["dataset"]["observation_keys"] == ["observation"]
+    assert spec["dataset"]["observation_keys"] == ["observation", "desired_goal"]
 
 
 def test_every_episode_is_recorded_and_starts_are_shared(finished):

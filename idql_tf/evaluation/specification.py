@@ -1,0 +1,153 @@
+"""Reads spec.json of a run: any field may be absent, none may be of a wrong type."""
+
+from __future__ import annotations
+
+import json
+import math
+import pathlib
+from typing import Any
+
+from idql_tf.errors import UserError
+
+# Wider than float32, and no sum or square of a run's numbers overflows.
+LARGEST_NUMBER = 1e100
+# Integers up to here are exact as float64, which plots take.
+LARGEST_INTEGER = 2**53
+
+
+def read(path: pathlib.Path) -> dict[str, Any]:
+    """Reads and checks the specification that `train.py` wrote.
+
+    Raises:
+      UserError: it cannot be read, is not JSON, or a field that a report shows is
+        of another type than `train.py` writes.
+    """
+    try:
+        spec = json.loads(path.read_text(encoding="utf-8"))
+        json.dumps(spec, indent=2)  # Shown so later; fails on deeper nesting.
+    except (OSError, RecursionError, ValueError) as error:
+        raise UserError(f"{path} is not JSON: {error!s:.200}") from error
+    field = "the whole"
+    try:
+        if not isinstance(spec, dict):
+            raise TypeError(f"expected an object, found {spec!r:.60}")
+        for field, check in _FIELDS.items():
+            if spec.get(field) is not None:
+                check(spec[field])
+        field = "dataset"
+        for name, check in _DATASET_FIELDS.items():
+            field = f"dataset.{name}"
+            value = (spec.get("dataset") or {}).get(name)
+            if value is not None:
+                check(value)
+    except (KeyError, OverflowError, TypeError, ValueError) as error:
+        raise UserError(
+            f"{path}: {field} is damaged ({error!s:.120}); expected what train.py "
+            "writes; restore the file"
+        ) from error
+    return spec
+
+
+def integer(value: Any) -> int:
+    """Returns an integer, given as one or as text, that float64 holds exactly.
+
+    Raises:
+      ValueError: it is none, or too large.
+    """
+    number = int(value)
+    if abs(number) > LARGEST_INTEGER:
+        raise ValueError(f"{value!s:.40} is too large")
+    return number
+
+
+def _text(value: Any) -> None:
+    if not isinstance(value, str):
+        raise TypeError(f"expected text, found {value!r:.60}")
+    value.encode()  # A page cannot hold half of a surrogate pair.
+
+
+def _count(value: Any) -> None:
+    if type(value) is not int:
+        raise TypeError(f"expected an integer, found {value!r:.60}")
+    integer(value)
+
+
+def _number(value: Any) -> None:
+    if type(value) not in (int, float) or not abs(value) < LARGEST_NUMBER:
+        raise TypeError(f"expected a number, found {value!r:.60}")
+
+
+def _score(value: Any) -> None:
+    if not (isinstance(value, float) and math.isnan(value)):
+        _number(value)
+
+
+def _object(value: Any) -> None:
+    if not isinstance(value, dict):
+        raise TypeError(f"expected an object, found {value!r:.60}")
+
+
+def _list(value: Any) -> list[Any]:
+    if not isinstance(value, list):
+        raise TypeError(f"expected a list, found {value!r:.60}")
+    return value
+
+
+def _seeds(value: Any) -> None:
+    for seed in _list(value):
+        _count(seed)
+
+
+def _keys(value: Any) -> None:
+    for key in _list(value):
+        _text(key)
+
+
+def _methods(value: Any) -> None:
+    for rule, count in map(_list, _list(value)):
+        _text(rule)
+        _count(count)
+
+
+def _rule(value: Any) -> None:
+    _object(value)
+    for name in ("scale", "offset"):
+        _number(value.get(name, 0))
+
+
+def _reference(value: Any) -> None:
+    _object(value)
+    _number(value["minimum"])
+    _number(value["maximum"])
+    _text(value["source"])
+    if len(value) > 3:
+        raise TypeError(f"expected minimum, maximum and source, found {list(value)}")
+
+
+def _histogram(value: Any) -> None:
+    _object(value)
+    edges, counts = _list(value["edges"]), _list(value["counts"])
+    for number in (*edges, *counts):
+        _number(number)
+    if len(edges) != len(counts) + 1 or edges != sorted(edges) or min(counts) < 0:
+        raise ValueError("expected ascending edges, one more than counts from 0 up")
+
+
+_FIELDS = {
+    "dataset": _object,
+    "reward_rule": _rule,
+    "seeds": _seeds,
+    "env_id": _text,
+    "dataset_score": _score,
+    "dataset_returns": _histogram,
+    "versions": _object,
+    "methods": _methods,
+}
+_DATASET_FIELDS = {
+    "dataset": _text,
+    "sha256": _text,
+    "env_spec": _text,
+    "observation_keys": _keys,
+    "reference": _reference,
+    "num_episodes": _count,
+}
