@@ -31,6 +31,9 @@ EXTRACTION = flags.DEFINE_enum(
 NUM_CANDIDATES = flags.DEFINE_integer(
     "num_candidates", None, "Candidates per observation.", lower_bound=1
 )
+ENV_ID = flags.DEFINE_string(
+    "env_id", None, "MODULE:ID of the run's own environment, to import its module."
+)
 cli.define_gin_flags()
 
 
@@ -44,6 +47,7 @@ def main() -> int:
         NUM_CANDIDATES.value,
         cli.FLAGS.gin_file,
         cli.FLAGS.gin_param,
+        ENV_ID.value,
     )
 
 

@@ -135,7 +135,8 @@ def _keys(
         ):
             raise UserError(
                 f"{where}: '{name}' is {part}; expected a Box of one dimension, "
-                f"not empty; choose other load_dataset.observation_keys or flatten the data"
+                f"not empty; choose other load_dataset.observation_keys or flatten the "
+                f"data"
             )
     return keys
 

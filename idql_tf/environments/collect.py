@@ -206,8 +206,8 @@ def _task(env_id: str, goal_cell: tuple[int, int] | None) -> tuple[EnvSpec, maze
     goal = next((cell for cell in free if goal_cell in (cell, list(cell))), None)
     if goal is None:
         raise UserError(
-            f"collect.goal_cell {goal_cell!r} of '{env_id}' is not a free cell; expected "
-            f"one of {free}"
+            f"collect.goal_cell {goal_cell!r} of '{env_id}' is not a free cell; "
+            f"expected one of {free}"
         )
     field = field.with_goal(goal)
     spec.max_episode_steps = spec.max_episode_steps or _DEFAULT_TIME_LIMIT

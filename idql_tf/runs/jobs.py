@@ -11,6 +11,7 @@ from rich.console import Console
 from idql_tf import data
 from idql_tf.cli import EXIT_DONE, EXIT_RESUMABLE
 from idql_tf.data import rewards
+from idql_tf.environments import factory
 from idql_tf.errors import UserError
 from idql_tf.evaluation import rollouts
 from idql_tf.quiet import start_compiler
@@ -98,6 +99,7 @@ def evaluate(
     num_candidates: int | None,
     gin_files: Sequence[str] = (),
     gin_params: Sequence[str] = (),
+    env_id: str | None = None,
 ) -> int:
     """Evaluates a run's newest checkpoint and renews its summary and report.
 
@@ -109,6 +111,8 @@ def evaluate(
         takes their largest N.
       gin_files: read after the run's configuration.
       gin_params: read last.
+      env_id: MODULE:ID of the run's environment, where importing MODULE makes it
+        known; a run's record never chooses what is imported.
 
     Returns:
       The exit code: 0 when done, 75 when stopped by a signal.
@@ -117,6 +121,8 @@ def evaluate(
       UserError: the directory is no run, or has no checkpoint that fits.
     """
     console = Console(soft_wrap=True)
+    if env_id is not None:
+        factory.parse_spec(env_id)
     run = directory.open_run(run_dir, gin_files, gin_params)
     settings = _configured(lambda: offline.Settings())
     stop = StopSignals()
