@@ -2,10 +2,9 @@ import os
 import pathlib
 
 import pytest
+from paths import REPOSITORY
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
-
-REPOSITORY = pathlib.Path(__file__).resolve().parents[1]
 
 
 def _shared_datasets() -> pathlib.Path | None:

@@ -4,7 +4,7 @@ import pathlib
 import gin
 import pytest
 import tiny_learner
-from conftest import REPOSITORY
+from paths import REPOSITORY
 
 from idql_tf import config, extraction
 from idql_tf.behavior import schedules

@@ -34,9 +34,9 @@ class Checkpoints:
     def __init__(self, directory: pathlib.Path, learner: Learner, keep: int) -> None:
         self._learner = learner
         self._checkpoint = tf.train.Checkpoint(learner=learner)
-        state = directory / "checkpoint"
-        if state.exists() and tf.train.get_checkpoint_state(str(directory)) is None:
-            state.unlink()  # Damaged; it is made anew with the next checkpoint.
+        if not _state_is_sound(directory):
+            # It names the checkpoints; the next one makes it anew.
+            (directory / "checkpoint").unlink(missing_ok=True)
         self._manager = tf.train.CheckpointManager(
             self._checkpoint, str(directory), keep, checkpoint_name="step"
         )
@@ -80,3 +80,11 @@ class Checkpoints:
                 f"({'; '.join(self.skipped)}); restore the files or start a new run"
             )
         return None
+
+
+def _state_is_sound(directory: pathlib.Path) -> bool:
+    try:
+        state = tf.train.get_checkpoint_state(str(directory))
+    except (ValueError, tf.errors.OpError):
+        return False
+    return state is not None and bool(state.model_checkpoint_path)

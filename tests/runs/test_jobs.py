@@ -12,7 +12,7 @@ import time
 import numpy as np
 import pytest
 import tensorflow as tf
-from conftest import REPOSITORY
+from paths import REPOSITORY
 
 from idql_tf.environments.collect import collect
 
@@ -170,6 +170,19 @@ def test_a_stopped_run_resumes_to_the_same_weights(
     for name in whole:
         np.testing.assert_array_equal(whole[name], resumed[name], err_msg=name)
     assert (run_dir / "evaluations.csv").read_text() == episodes
+
+
+def test_two_programs_do_not_write_one_run(maze, tmp_path):
+    command = _train(maze, tmp_path / "run")
+    first = subprocess.Popen(command, stdout=subprocess.DEVNULL)
+    try:
+        while not (tmp_path / "run" / "metrics.csv").exists():
+            assert first.poll() is None
+            time.sleep(0.02)
+        _refused(_run(command), "in use by another")
+    finally:
+        first.kill()
+        first.wait()
 
 
 def _refused(result, *words):

@@ -92,6 +92,16 @@ def test_a_damaged_newest_checkpoint_falls_back_on_the_one_before(tmp_path):
     assert Checkpoints(tmp_path / "checkpoints", learner, 2).restore() == 45
 
 
+@pytest.mark.parametrize("damage", [b"", b"garbage {{{", b"\xff\xfe", None])
+def test_checkpoints_are_found_without_the_file_that_names_them(tmp_path, damage):
+    _train(tmp_path)
+    state = tmp_path / "checkpoints" / "checkpoint"
+    state.unlink() if damage is None else state.write_bytes(damage)
+    learner = tiny.learner((1, 2))
+    checkpoints = Checkpoints(tmp_path / "checkpoints", learner, 2)
+    assert checkpoints.restore() == 60 and checkpoints.skipped == []
+
+
 def test_only_the_last_checkpoints_are_kept(tmp_path):
     _train(tmp_path)
     kept = {p.name for p in (tmp_path / "checkpoints").glob("*.index")}

@@ -6,7 +6,7 @@ import sys
 import h5py
 import numpy as np
 import pytest
-from conftest import REPOSITORY
+from paths import REPOSITORY
 
 OBSERVATION, ACTION = 111, 8
 
