@@ -70,6 +70,14 @@ class Collected:
         return "\n".join(lines)
 
 
+# Part of a cell by which a leg's waypoints lie off the centres, at most: as far as
+# the environment's own start and goal positions do.
+_SPREAD = 0.25
+# Steps for which it rests at a target, at most: without rests the data never show
+# that one can stay at the goal, and what V says of a body at rest is a guess.
+_LONGEST_PAUSE = 30
+
+
 @gin.configurable(denylist=["env_id", "num_steps", "output", "seed"])
 def collect(
     env_id: str,
@@ -153,7 +161,7 @@ def run_episode(
       field: its maze.
       rng: source of the start, the random targets and the noise.
       noise: standard deviation of the noise on actions.
-      wander: between the centres of random cells; if not, straight to the goal.
+      wander: between random points, resting at each; if not, straight to the goal.
     """
     reset_seed = int(rng.integers(2**31))
     observation, _ = env.reset(seed=reset_seed)
@@ -165,11 +173,19 @@ def run_episode(
     actions: list[np.ndarray] = []
     rewards: list[float] = []
     terminated = truncated = False
+    pause = 0
     while not (terminated or truncated):
         state = observation["observation"]
-        if wander and (not actions or controller.arrived(state)):
+        arrived = wander and (not actions or controller.arrived(state))
+        if arrived and pause > 0:
+            pause -= 1
+        elif arrived:
+            pause = int(rng.integers(_LONGEST_PAUSE + 1))
             target = field.center(free[rng.integers(len(free))])
-            controller.set_target(state[:2], target)
+            # Anywhere but the middle line: a critic trained on data that only pass
+            # through the cells' centres knows nothing of the rest of the maze.
+            offset = rng.uniform(-_SPREAD, _SPREAD, 2) * field.cell_size
+            controller.set_target(state[:2], target + offset, offset)
         action = controller.act(state, noise * rng.standard_normal(2))
         actions.append(action.astype(np.float32))
         observation, reward, terminated, truncated, _ = env.step(actions[-1])

@@ -140,12 +140,17 @@ class WaypointController:
     radius: float = 0.25
     _waypoints: list[np.ndarray] = dataclasses.field(default_factory=list, init=False)
 
-    def set_target(self, position: np.ndarray, target: np.ndarray) -> None:
-        """Plans from a position [2] to a target position [2], both in free cells."""
+    def set_target(
+        self, position: np.ndarray, target: np.ndarray, offset: np.ndarray | float = 0.0
+    ) -> None:
+        """Plans from a position [2] to a target position [2], both in free cells.
+
+        Waypoints lie `offset` [2] off the centres of the cells between.
+        """
         path = shortest_path(
             self.maze.walls, self.maze.cell(position), self.maze.cell(target)
         )
-        self._waypoints = [self.maze.center(cell) for cell in path[1:-1]]
+        self._waypoints = [self.maze.center(cell) + offset for cell in path[1:-1]]
         self._waypoints.append(np.asarray(target, np.float64))
 
     def act(
