@@ -75,7 +75,7 @@ class Collected:
 _SPREAD = 0.25
 # Steps for which it rests at a target, at most: without rests the data never show
 # that one can stay at the goal, and what V says of a body at rest is a guess.
-_LONGEST_PAUSE = 30
+_LONGEST_PAUSE = 60
 
 
 @gin.configurable(denylist=["env_id", "num_steps", "output", "seed"])
