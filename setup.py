@@ -2,8 +2,8 @@
 
 The lines below are pinned because an unpinned install resolves to a set that
 fails at import: Reverb's newest wheel is built against TensorFlow 2.15 and
-exists for Python up to 3.11. gin/ and launch/ stay at the top level of the
-repository and are used from a clone.
+exists for Python up to 3.11. launch/ is used from a clone; gin/ is installed
+within the package, for programs that import it.
 """
 
 import pathlib
@@ -49,6 +49,8 @@ EXTRAS_REQUIRE = {
     "cluster": ["ray[default]==2.55.*", "pydantic<2"],
 }
 
+GIN_PACKAGES = ["idql_tf.gin", "idql_tf.gin.tasks", "idql_tf.gin.protocols"]
+
 
 def read_version() -> str:
     text = (ROOT / "idql_tf" / "__init__.py").read_text(encoding="utf-8")
@@ -71,7 +73,9 @@ setup(
     long_description_content_type="text/markdown",
     license="Apache-2.0",
     license_files=["LICENSE"],
-    packages=find_packages(include=["idql_tf*"]),
+    packages=find_packages(include=["idql_tf*"]) + GIN_PACKAGES,
+    package_dir={"idql_tf.gin": "gin"},
+    package_data={name: ["*.gin"] for name in GIN_PACKAGES},
     python_requires=">=3.10,<3.12",
     install_requires=INSTALL_REQUIRES,
     extras_require=EXTRAS_REQUIRE,

@@ -11,7 +11,9 @@ from gin import config_parser
 
 from idql_tf.errors import UserError
 
-ROOT = pathlib.Path(__file__).resolve().parents[1]
+_PACKAGE = pathlib.Path(__file__).resolve().parent
+# gin/ lies beside the package in a clone, and within it once installed.
+ROOT = next(p for p in (_PACKAGE.parent, _PACKAGE) if (p / "gin/base.gin").is_file())
 BASE = ROOT / "gin" / "base.gin"
 
 
@@ -43,6 +45,20 @@ def load_text(
     gin.clear_config()
     for source, part in texts + [("--gin_param", param) for param in params]:
         _parse(source, part)
+
+
+def add_defaults() -> None:
+    """Reads gin/base.gin below what is bound already, unless it is in force.
+
+    For programs with a gin configuration of their own, or with none.
+    """
+    register()
+    try:
+        gin.query_parameter("%BEHAVIOR_STEPS")
+    except ValueError:
+        own = gin.config_str()
+        with gin.unlock_config():
+            gin.parse_config([BASE.read_text(), own])
 
 
 def register() -> None:

@@ -1,6 +1,7 @@
 """Which action do we take? A choice among N plausible candidates.
 
-One module for everything that acts.
+One module for everything that acts: evaluation, the TF-Agents policy, actors and
+the exported model.
 """
 
 from __future__ import annotations
@@ -13,7 +14,7 @@ import tensorflow as tf
 from idql_tf.behavior.updates import Behavior
 from idql_tf.critic.updates import Critic
 from idql_tf.errors import UserError
-from idql_tf.nn import randomness
+from idql_tf.nn import fused, randomness
 
 METHODS = ("argmax", "implicit", "softmax")
 
@@ -30,16 +31,88 @@ def check_method(method: str, num_candidates: int) -> None:
         raise UserError(f"num_candidates is {num_candidates}; expected at least 1")
 
 
+class Candidates(NamedTuple):
+    """Plausible actions [S, B, N, A], their Q [S, B, N] and the states' V [S, B]."""
+
+    actions: tf.Tensor
+    q: tf.Tensor
+    value: tf.Tensor
+
+
 class Extraction(NamedTuple):
-    """The chosen actions [S, B, A] with their Q [S, B] and the states' V [S, B]."""
+    """The chosen actions [S, B, A] with their Q [S, B] and the states' V [S, B].
+
+    `spread` [S, B] is the candidates' distance from their mean: the root of its
+    mean square over candidates and action dimensions, in unit actions.
+    """
 
     action: tf.Tensor
     q_value: tf.Tensor
     value: tf.Tensor
+    spread: tf.Tensor
 
 
+def propose(
+    critic: Critic,
+    behavior: Behavior,
+    observations: tf.Tensor,
+    noise: tf.Tensor,
+    num_candidates: tf.Tensor | int,
+    pooled: bool = False,
+) -> Candidates:
+    """Makes candidates of noise and values them with the minimum target Q.
+
+    Args:
+      critic: gives the minimum target Q and V.
+      behavior: gives the candidates.
+      observations: [S, B, D].
+      noise: [S, T, B * N, A] from `behavior.draw_noise`.
+      num_candidates: N.
+      pooled: make one ensemble of the S members: every member proposes N
+        candidates, all members value all of them, and Q and V are the means.
+
+    Returns:
+      `Candidates`; pooled, those of a stack of one with S N candidates.
+    """
+    actions = behavior.denoise(observations, noise, num_candidates)
+    if pooled:
+        # Every member sees the same S N candidates: [S, B, N, A] -> [S, B, S N, A].
+        together = tf.concat(tf.unstack(actions), axis=1)
+        actions = tf.stack([together] * actions.shape[0])
+    features = critic.target_q.observation_features(observations)
+    q = tf.reduce_min(critic.target_q.from_features(features, actions), axis=1)
+    value = critic.value(observations)
+    if pooled:
+        actions = actions[:1]
+        q, value = (tf.reduce_mean(x, 0, keepdims=True) for x in (q, value))
+    return Candidates(actions, q, value)
+
+
+def draw_candidates(
+    critic: Critic,
+    behavior: Behavior,
+    observations: tf.Tensor,
+    seeds: tf.Tensor,
+    step: tf.Tensor,
+    num_candidates: tf.Tensor | int,
+    pooled: bool = False,
+) -> Candidates:
+    """Draws noise as a function of (seeds [S], step) and makes `Candidates` of it."""
+    # What acts must run where no XLA compiler is linked in.
+    with fused.without_xla():
+        keys = randomness.keys(seeds, "candidates", step)
+        batch = tf.shape(observations)[1]
+        noise = behavior.draw_noise(batch, num_candidates, keys)
+        return propose(critic, behavior, observations, noise, num_candidates, pooled)
+
+
+@gin.configurable("extract", allowlist=["temperature"])
 def weights(
-    method: str, q: tf.Tensor, v: tf.Tensor, critic: Critic, temperature: float
+    method: str,
+    q: tf.Tensor,
+    v: tf.Tensor,
+    critic: Critic,
+    temperature: tf.Tensor | float = 1.0,
 ) -> tf.Tensor:
     """Probabilities of the candidates, [S, B, N].
 
@@ -58,6 +131,17 @@ def weights(
     return raw / tf.reduce_sum(raw, -1, keepdims=True)
 
 
+def probabilities(
+    method: str,
+    candidates: Candidates,
+    critic: Critic,
+    temperature: tf.Tensor | float | None = None,
+) -> tf.Tensor:
+    """`weights` of candidates, [S, B, N]; a temperature of None takes gin's."""
+    given = {} if temperature is None else {"temperature": temperature}
+    return weights(method, candidates.q, candidates.value, critic, **given)
+
+
 def choose(probabilities: tf.Tensor, draws: tf.Tensor) -> tf.Tensor:
     """Picks candidates by inverse transform.
 
@@ -74,7 +158,18 @@ def choose(probabilities: tf.Tensor, draws: tf.Tensor) -> tf.Tensor:
     return tf.reduce_sum(tf.cast(below, tf.int32), -1)
 
 
-@gin.configurable(allowlist=["temperature"])
+def pick(candidates: Candidates, index: tf.Tensor) -> Extraction:
+    """Returns candidate `index` (int32 [S, B]) of each observation."""
+    actions = candidates.actions
+    centred = actions - tf.reduce_mean(actions, 2, keepdims=True)
+    return Extraction(
+        tf.gather(actions, index, axis=2, batch_dims=2),
+        tf.gather(candidates.q, index, axis=2, batch_dims=2),
+        candidates.value,
+        tf.sqrt(tf.reduce_mean(tf.square(centred), [2, 3])),
+    )
+
+
 def extract(
     critic: Critic,
     behavior: Behavior,
@@ -82,8 +177,9 @@ def extract(
     seeds: tf.Tensor,
     step: tf.Tensor,
     method: str,
-    num_candidates: int,
-    temperature: float = 1.0,
+    num_candidates: tf.Tensor | int,
+    temperature: tf.Tensor | float | None = None,
+    pooled: bool = False,
 ) -> Extraction:
     """Draws candidates, values them with the target Q and picks one each.
 
@@ -94,26 +190,24 @@ def extract(
       seeds: int64 [S], seeds of this use (not the training seeds).
       step: int64 scalar; the draws are a function of (seeds, step).
       method: one of METHODS.
-      num_candidates: N; 1 is the behaviour policy itself.
-      temperature: inverse temperature of 'softmax'.
+      num_candidates: N, at least 1; 1 is the behaviour policy itself.
+      temperature: inverse temperature of 'softmax'; None takes gin's.
+      pooled: one ensemble of the members, see `propose`.
 
     Returns:
-      An `Extraction`.
+      An `Extraction`; of a stack of one when pooled.
 
     Raises:
       UserError: the method is unknown or N below 1.
     """
-    check_method(method, num_candidates)
-    sample_keys = randomness.keys(seeds, "candidates", step)
-    candidates = behavior.sample(observations, num_candidates, sample_keys)
-    features = critic.target_q.observation_features(observations)
-    q = tf.reduce_min(critic.target_q.from_features(features, candidates), axis=1)
-    v = critic.value(observations)
+    fixed = num_candidates if isinstance(num_candidates, int) else 1
+    check_method(method, fixed)
+    candidates = draw_candidates(
+        critic, behavior, observations, seeds, step, num_candidates, pooled
+    )
     if method == "argmax":
-        index = tf.argmax(q, -1, output_type=tf.int32)
-    else:
-        batch = tf.shape(observations)[1]
-        draws = randomness.uniform(randomness.keys(seeds, "choice", step), [batch])
-        index = choose(weights(method, q, v, critic, temperature), draws)
-    action = tf.gather(candidates, index, axis=2, batch_dims=2)
-    return Extraction(action, tf.gather(q, index, axis=2, batch_dims=2), v)
+        return pick(candidates, tf.argmax(candidates.q, -1, output_type=tf.int32))
+    probabilities = weights(method, candidates.q, candidates.value, critic, temperature)
+    keys = randomness.keys(seeds[: candidates.q.shape[0]], "choice", step)
+    draws = randomness.uniform(keys, [tf.shape(observations)[1]])
+    return pick(candidates, choose(probabilities, draws))

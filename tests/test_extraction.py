@@ -106,7 +106,7 @@ def _pick(array, index):
 def test_samples_are_the_reverse_chain_of_the_average():
     observations = _observations(7)
     keys = randomness.keys(SEEDS, "candidates", 3)
-    sampled = BEHAVIOR.sample(observations, 6, keys).numpy()
+    sampled = BEHAVIOR.denoise(observations, BEHAVIOR.draw_noise(7, 6, keys), 6).numpy()
     expected = _candidates(BEHAVIOR.average, observations, 6)
     np.testing.assert_allclose(sampled, expected, atol=1e-4)
     other = _candidates(BEHAVIOR.score, observations, 6)

@@ -16,15 +16,15 @@ from idql_tf.errors import UserError
 from idql_tf.runs.directory import Run
 from idql_tf.runs.evaluation import Evaluator
 from idql_tf.training import offline
-from idql_tf.training.learner import Learner
+from idql_tf.training.learner import IdqlLearner
 
 FILES = sorted(str(p.relative_to(REPOSITORY)) for p in REPOSITORY.glob("gin/**/*.gin"))
 RUN = Run(pathlib.Path("unused"), None, None, (0,))
 SMALL = (
     "LnResnet.hidden_dim = 16",
     "Critic.hidden_dims = (16, 16)",
-    "Learner.critic_batch_size = 8",
-    "Learner.behavior_batch_size = 8",
+    "IdqlLearner.critic_batch_size = 8",
+    "IdqlLearner.behavior_batch_size = 8",
 )
 
 
@@ -39,7 +39,7 @@ def test_every_file_parses_and_trains(name):
     config.load([name], SMALL)
     settings = offline.Settings()
     assert settings.critic_steps >= 30_000
-    learner = Learner(5, 2, (0,))
+    learner = IdqlLearner(5, 2, (0,))
     metrics = learner.train(tiny_learner.arrays(), 3, 3)
     assert all(abs(float(v[0])) < 1e3 for v in metrics.values())
 
@@ -49,17 +49,18 @@ def test_base_binds_every_parameter_it_can():
     config.load([])
     text = config.current()
     networks = {"observation_size", "action_size", "seeds", "stacked"}
-    names = {offline.Settings: "train", Evaluator: "evaluate"}
+    names = {
+        offline.Settings: "train",
+        Evaluator: "evaluate",
+        extraction.weights: "extract",
+    }
     given = {
-        **dict.fromkeys((Critic, Behavior, LnResnet, Mlp, Learner), networks),
+        **dict.fromkeys((Critic, Behavior, LnResnet, Mlp, IdqlLearner), networks),
         **dict.fromkeys((Expectile, Quantile, Exponential, offline.Settings), set()),
         **dict.fromkeys((schedules.vp, schedules.cosine), {"num_steps"}),
         schedules.linear: {"num_steps"},
         Evaluator: {"run", "learner", "console", "stop"},
-        extraction.extract: {
-            *("critic", "behavior", "observations", "seeds", "step"),
-            *("method", "num_candidates"),
-        },
+        extraction.weights: {"method", "q", "v", "critic"},
     }
     for configurable, passed in given.items():
         name = names.get(configurable, configurable.__name__)
@@ -95,7 +96,7 @@ def test_paper_a_takes_its_candidates_from_the_task(task, candidates, order):
 
 def test_objectives_can_be_chosen():
     config.load([], ["Critic.objective = @Exponential()", *SMALL])
-    learner = Learner(5, 2, (0,))
+    learner = IdqlLearner(5, 2, (0,))
     assert learner.critic.objective == Exponential(1.0, 6.0)
 
 

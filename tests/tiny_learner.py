@@ -6,7 +6,7 @@ import tensorflow as tf
 
 from idql_tf import config
 from idql_tf.training.arrays import DeviceArrays
-from idql_tf.training.learner import Learner
+from idql_tf.training.learner import IdqlLearner
 
 BINDINGS = (
     "LnResnet.hidden_dim = 16",
@@ -14,15 +14,15 @@ BINDINGS = (
     "LnResnet.time_dim = 8",
     "LnResnet.condition_dims = (8, 8)",
     "Critic.hidden_dims = (16, 16)",
-    "Learner.critic_batch_size = 32",
-    "Learner.behavior_batch_size = 64",
+    "IdqlLearner.critic_batch_size = 32",
+    "IdqlLearner.behavior_batch_size = 64",
     "Behavior.decay_steps = 1_000",
 )
 
 
 def learner(seeds, *bindings):
     config.load([], [*BINDINGS, *bindings])
-    made = Learner(5, 2, seeds)
+    made = IdqlLearner(5, 2, seeds)
     gin.clear_config()
     return made
 

@@ -11,6 +11,7 @@ from idql_tf.behavior import diffusion, schedules
 from idql_tf.behavior.networks import ScoreNetwork
 from idql_tf.nn import randomness
 from idql_tf.nn.adam import Adam, cosine_decay, move_towards
+from idql_tf.nn.dense import weighted_mean
 
 
 @gin.configurable(denylist=["observation_size", "action_size", "seeds"])
@@ -71,6 +72,7 @@ class Behavior(tf.Module):
         actions: tf.Tensor,
         step: tf.Tensor | int,
         training: bool,
+        weights: tf.Tensor | None = None,
     ) -> tf.Tensor:
         """DDPM loss per seed, [S], with the draws of `step`.
 
@@ -80,6 +82,7 @@ class Behavior(tf.Module):
           actions: [S, B, A].
           step: number of the draw; training counts optimizer steps.
           training: dropout on, and the training streams.
+          weights: of each row's loss, [S, B]; None weighs all alike.
         """
         phase = "train" if training else "validation"
         batch, num_steps = tf.shape(actions)[1], self.coefficients.num_steps
@@ -95,9 +98,14 @@ class Behavior(tf.Module):
             draws = randomness.bits(key("dropout"), shape)
         noisy = diffusion.corrupt(actions, steps, noise, self.coefficients)
         predicted = score(noisy, observations, steps, num_steps, draws)
-        return tf.reduce_mean(diffusion.loss(predicted, noise), -1)
+        return weighted_mean(diffusion.loss(predicted, noise), weights)
 
-    def update(self, observations: tf.Tensor, actions: tf.Tensor) -> dict:
+    def update(
+        self,
+        observations: tf.Tensor,
+        actions: tf.Tensor,
+        weights: tf.Tensor | None = None,
+    ) -> dict:
         """One optimizer step and one step of the average.
 
         Returns:
@@ -107,21 +115,38 @@ class Behavior(tf.Module):
         variables = self.score.trainable_variables
         with tf.GradientTape(watch_accessed_variables=False) as tape:
             tape.watch(variables)
-            loss = self.loss(self.score, observations, actions, step, training=True)
+            loss = self.loss(self.score, observations, actions, step, True, weights)
         rate = cosine_decay(self._learning_rate, step, self._decay_steps)
         self.optimizer.apply(tape.gradient(loss, variables), rate)
         move_towards(self.average.trainable_variables, variables, self._average_rate)
         return {"loss": loss}
 
-    def sample(
-        self, observations: tf.Tensor, num_candidates: int, keys: tf.Tensor
+    def draw_noise(
+        self, batch: tf.Tensor | int, num_candidates: tf.Tensor | int, keys: tf.Tensor
     ) -> tf.Tensor:
-        """Draws candidate actions from the averaged score network.
+        """Draws what `denoise` wants: standard normal [S, T, B * N, A].
+
+        Args:
+          batch: B.
+          num_candidates: N per observation.
+          keys: stateless seeds [S, 2].
+        """
+        rows = batch * num_candidates
+        shape = [self.coefficients.num_steps, rows, self.action_size]
+        return randomness.normal(keys, shape)
+
+    def denoise(
+        self,
+        observations: tf.Tensor,
+        noise: tf.Tensor,
+        num_candidates: tf.Tensor | int,
+    ) -> tf.Tensor:
+        """Turns noise into candidate actions with the averaged score network.
 
         Args:
           observations: [S, B, D].
+          noise: [S, T, B * N, A] from `draw_noise`.
           num_candidates: N per observation.
-          keys: stateless seeds [S, 2].
 
         Returns:
           Actions [S, B, N, A] in [-1, 1].
@@ -139,8 +164,7 @@ class Behavior(tf.Module):
             h += of_observation + steps[:, t][:, None, None]
             return net.trunk(tf.reshape(h, [seeds, rows, hidden]), None)
 
-        draws = randomness.normal(keys, [num_steps, rows, self.action_size])
         actions = diffusion.reverse_chain(
-            predict_noise, draws, self.coefficients, self._clip, self._temperature
+            predict_noise, noise, self.coefficients, self._clip, self._temperature
         )
         return tf.reshape(actions, [seeds, batch, num_candidates, self.action_size])

@@ -20,7 +20,7 @@ from idql_tf.errors import UserError
 from idql_tf.files import write_atomically
 from idql_tf.nn import dense
 from idql_tf.quiet import start_compiler
-from idql_tf.training.learner import Learner
+from idql_tf.training.learner import IdqlLearner
 
 
 @gin.configurable("benchmark")
@@ -146,13 +146,13 @@ def _one_size(
     sizes = (settings.observation_size, settings.action_size)
     arrays = workloads.synthetic_arrays(settings.num_transitions, *sizes)
     for count in settings.num_seeds:
-        learners = {x: Learner(*sizes, range(count), xla=x) for x in (False, True)}
+        learners = {x: IdqlLearner(*sizes, range(count), xla=x) for x in (False, True)}
         of_updates = timer(
             f"{size}: updates, S = {count}", settings.repeats, settings.call_seconds
         )
         for row in workloads.updates(of_updates, arrays, learners):
             yield "updates", row
-    learner = Learner(*sizes, (0,))
+    learner = IdqlLearner(*sizes, (0,))
     of_stacking = timer(
         f"{size}: stacking", settings.stacking_repeats, settings.call_seconds
     )

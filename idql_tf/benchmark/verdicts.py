@@ -72,6 +72,6 @@ def _xla(rows: dict[bool, dict[str, Any]], default: bool, size: str) -> dict[str
         "text": (
             f"{size} update, S = 1: XLA {names[0]} is "
             f"{max(ratio, 1.0 / ratio):.2f} times as fast as {names[1]}; "
-            f"Learner.xla = None takes {'on' if default else 'off'}"
+            f"IdqlLearner.xla = None takes {'on' if default else 'off'}"
         ),
     }

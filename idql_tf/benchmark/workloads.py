@@ -27,7 +27,7 @@ from idql_tf.nn import dense, randomness
 from idql_tf.nn.adam import Adam
 from idql_tf.runs.evaluation import compile_policy
 from idql_tf.training.arrays import DeviceArrays
-from idql_tf.training.learner import Learner
+from idql_tf.training.learner import IdqlLearner
 
 # Critic and behaviour updates of one piece of work. The last is the paper's
 # proportion, 1.5 M critic and 3 M behaviour steps.
@@ -72,7 +72,7 @@ def synthetic_arrays(
 
 
 def updates(
-    timer: Timer, arrays: DeviceArrays, learners: dict[bool, Learner]
+    timer: Timer, arrays: DeviceArrays, learners: dict[bool, IdqlLearner]
 ) -> list[Row]:
     """Every piece of work with XLA off and on, beside its products alone.
 
@@ -116,7 +116,7 @@ def updates(
     ]
 
 
-def update_layers(learner: Learner) -> dict[str, list[flops.Layer]]:
+def update_layers(learner: IdqlLearner) -> dict[str, list[flops.Layer]]:
     """The products of one critic update and of one behaviour update."""
     return {
         "critic": flops.critic_update(learner.critic, learner.critic_batch_size),
@@ -126,7 +126,7 @@ def update_layers(learner: Learner) -> dict[str, list[flops.Layer]]:
     }
 
 
-def stacking(timer: Timer, learner: Learner) -> Row:
+def stacking(timer: Timer, learner: IdqlLearner) -> Row:
     """Forward, backward and Adam of a stack of one seed against no stack.
 
     Args:
@@ -148,7 +148,7 @@ def stacking(timer: Timer, learner: Learner) -> Row:
 
 
 def extraction(
-    timer: Timer, learner: Learner, num_candidates: int, batch_sizes: Sequence[int]
+    timer: Timer, learner: IdqlLearner, num_candidates: int, batch_sizes: Sequence[int]
 ) -> list[Row]:
     """Argmax policy calls on [S, B, D] beside their products alone."""
     policy = compile_policy(learner, ("argmax", num_candidates))
@@ -200,7 +200,9 @@ def _weighted(counts: Sequence[int], timings: Sequence[Timing]) -> Timing:
     )
 
 
-def _training(learner: Learner, arrays: DeviceArrays, counts: tuple[int, int]) -> Run:
+def _training(
+    learner: IdqlLearner, arrays: DeviceArrays, counts: tuple[int, int]
+) -> Run:
     def run(count: int) -> None:
         metrics = learner.train(arrays, counts[0] * count, counts[1] * count)
         for value in metrics.values():
@@ -209,7 +211,7 @@ def _training(learner: Learner, arrays: DeviceArrays, counts: tuple[int, int]) -
     return run
 
 
-def _acting(policy: Callable, learner: Learner, batch_size: int) -> Run:
+def _acting(policy: Callable, learner: IdqlLearner, batch_size: int) -> Run:
     seeds = tf.constant(learner.seeds, tf.int64)
     observations = normal(len(learner.seeds), batch_size, _sizes(learner)[0])
 
@@ -220,13 +222,13 @@ def _acting(policy: Callable, learner: Learner, batch_size: int) -> Run:
     return run
 
 
-def _sizes(learner: Learner) -> tuple[int, int]:
+def _sizes(learner: IdqlLearner) -> tuple[int, int]:
     """Observation size and action size."""
     observation_size = learner.critic.value.layers_[0].kernel.shape[-2]
     return observation_size, learner.behavior.action_size
 
 
-def _network_step(learner: Learner, stacked: bool) -> Callable[[], tf.Tensor]:
+def _network_step(learner: IdqlLearner, stacked: bool) -> Callable[[], tf.Tensor]:
     observation_size, action_size = _sizes(learner)
     net = LnResnet(observation_size, action_size, (0,), stacked=stacked)
     optimizer = Adam(net.trainable_variables)

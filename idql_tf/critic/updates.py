@@ -12,16 +12,21 @@ from idql_tf.critic.networks import QNetwork, VNetwork
 from idql_tf.critic.objectives import Objective
 from idql_tf.errors import UserError
 from idql_tf.nn.adam import Adam, move_towards
+from idql_tf.nn.dense import weighted_mean
 
 
 class CriticBatch(NamedTuple):
-    """Transitions of S members, float32: [S, B, ...]."""
+    """Transitions of S members, float32: [S, B, ...].
+
+    `weights` [S, B] multiply each transition's losses; None weighs all alike.
+    """
 
     observations: tf.Tensor
     actions: tf.Tensor
     rewards: tf.Tensor
     masks: tf.Tensor
     next_observations: tf.Tensor
+    weights: tf.Tensor | None = None
 
 
 @gin.configurable(denylist=["observation_size", "action_size", "seeds"])
@@ -67,7 +72,7 @@ class Critic(tf.Module):
                 f"Critic.num_q is {num_q} and hidden_dims {hidden_dims}; expected "
                 "all at least 1"
             )
-        self.objective = objective
+        self.objective, self.observation_size = objective, observation_size
         self._discount, self._target_rate = discount, target_rate
         self._learning_rate = learning_rate
         sizes = (observation_size, action_size, hidden_dims, seeds, num_q)
@@ -86,7 +91,7 @@ class Critic(tf.Module):
         q = tf.reduce_min(self.target_q(batch.observations, batch.actions), axis=1)
         q = tf.stop_gradient(q)
         v = self.value(batch.observations)
-        loss = tf.reduce_mean(self.objective.loss(q - v), -1)
+        loss = weighted_mean(self.objective.loss(q - v), batch.weights)
         statistics = {
             "q_mean": tf.reduce_mean(q, -1),
             "v_mean": tf.reduce_mean(v, -1),
@@ -100,7 +105,7 @@ class Critic(tf.Module):
         target = batch.rewards + self._discount * batch.masks * v_next
         q = self.q(batch.observations, batch.actions)
         error = q - tf.stop_gradient(target)[:, None]
-        return tf.reduce_mean(tf.square(error), [1, 2])
+        return weighted_mean(tf.reduce_mean(tf.square(error), 1), batch.weights)
 
     def losses(self, batch: CriticBatch) -> dict[str, tf.Tensor]:
         """Losses and statistics [S] of a batch; changes nothing."""

@@ -27,11 +27,18 @@ def on_gpu() -> bool:
 
 
 def compiled(
-    function: Callable, xla: bool | None = None
+    function: Callable,
+    xla: bool | None = None,
+    input_signature: Sequence[tf.TensorSpec] | None = None,
 ) -> tf.types.experimental.GenericFunction:
     """Compiles a tensor function, with XLA where it is the faster (None: on a GPU)."""
     jit = on_gpu() if xla is None else xla
-    return tf.function(function, autograph=False, jit_compile=True if jit else None)
+    return tf.function(
+        function,
+        input_signature=input_signature,
+        autograph=False,
+        jit_compile=True if jit else None,
+    )
 
 
 def xavier_uniform(shape: Sequence[int], key: tf.Tensor) -> tf.Tensor:
@@ -167,3 +174,8 @@ def mlp_layers(
 def num_parameters(model: keras.Model) -> int:
     """Counts the weights of all members."""
     return sum(math.prod(v.shape) for v in model.trainable_variables)
+
+
+def weighted_mean(losses: tf.Tensor, weights: tf.Tensor | None) -> tf.Tensor:
+    """Mean of weights x losses over the last axis: [S, B] to [S]."""
+    return tf.reduce_mean(losses if weights is None else weights * losses, -1)

@@ -4,11 +4,17 @@ On a CPU the matrix products of a score network run in oneDNN, but TensorFlow
 takes one pass over memory for each element-wise op between them. XLA fuses each
 of these functions, and each of their gradients, into a single pass. Inside an
 XLA-compiled program they are inlined and cost nothing.
+
+What acts is traced `without_xla`: TensorFlow Serving and TFLite have no compiler
+linked in (or it is off), and forward passes alone gain little from one.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import contextlib
+import contextvars
+import functools
+from collections.abc import Callable, Iterator
 
 import tensorflow as tf
 
@@ -16,10 +22,31 @@ from idql_tf.errors import UserError
 
 LAYER_NORM_EPSILON = 1e-6
 
-_one_pass = tf.function(jit_compile=True, autograph=False)
+_ORDINARY = contextvars.ContextVar("ordinary", default=False)
 
 
-@_one_pass
+@contextlib.contextmanager
+def without_xla() -> Iterator[None]:
+    """Traces the functions of this module, and normal draws, as ordinary ops."""
+    token = _ORDINARY.set(True)
+    try:
+        yield
+    finally:
+        _ORDINARY.reset(token)
+
+
+def one_pass(function: Callable[..., tf.Tensor]) -> Callable[..., tf.Tensor]:
+    """Compiles an element-wise function with XLA, except `without_xla`."""
+    compiled = tf.function(function, jit_compile=True, autograph=False)
+
+    @functools.wraps(function)
+    def call(*args: tf.Tensor) -> tf.Tensor:
+        return (function if _ORDINARY.get() else compiled)(*args)
+
+    return call
+
+
+@one_pass
 def _mish(x: tf.Tensor) -> tf.Tensor:
     # tanh(softplus(x)) = n / (n + 2) with n = e^x (e^x + 2): one exponential.
     e = tf.exp(tf.minimum(x, 20.0))
@@ -27,7 +54,7 @@ def _mish(x: tf.Tensor) -> tf.Tensor:
     return x * (n / (n + 2.0))
 
 
-@_one_pass
+@one_pass
 def _mish_gradient(x: tf.Tensor, upstream: tf.Tensor) -> tf.Tensor:
     e = tf.exp(tf.minimum(x, 20.0))
     n = e * (e + 2.0)
@@ -36,17 +63,22 @@ def _mish_gradient(x: tf.Tensor, upstream: tf.Tensor) -> tf.Tensor:
 
 
 @tf.custom_gradient
-def mish(x: tf.Tensor) -> tuple[tf.Tensor, Callable]:
-    """Returns x * tanh(softplus(x)), element by element."""
+def _trained_mish(x: tf.Tensor) -> tuple[tf.Tensor, Callable]:
     return _mish(x), lambda upstream: _mish_gradient(x, upstream)
 
 
-@_one_pass
+def mish(x: tf.Tensor) -> tf.Tensor:
+    """Returns x * tanh(softplus(x)), element by element."""
+    # Written so, oneDNN runs it as one op.
+    return x * tf.tanh(tf.nn.softplus(x)) if _ORDINARY.get() else _trained_mish(x)
+
+
+@one_pass
 def _swish(x: tf.Tensor) -> tf.Tensor:
     return x * tf.sigmoid(x)
 
 
-@_one_pass
+@one_pass
 def _swish_gradient(x: tf.Tensor, upstream: tf.Tensor) -> tf.Tensor:
     s = tf.sigmoid(x)
     return upstream * s * (1.0 + x * (1.0 - s))
@@ -65,12 +97,12 @@ def _standardize(x: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
     return centred * inverse, inverse
 
 
-@_one_pass
+@one_pass
 def _layer_norm(x: tf.Tensor, scale: tf.Tensor, bias: tf.Tensor) -> tf.Tensor:
     return _standardize(x)[0] * scale[..., None, :] + bias[..., None, :]
 
 
-@_one_pass
+@one_pass
 def _layer_norm_gradient(
     x: tf.Tensor, scale: tf.Tensor, upstream: tf.Tensor
 ) -> tuple[tf.Tensor, tf.Tensor]:
@@ -103,7 +135,7 @@ def layer_norm(
     return _layer_norm(x, scale, bias), gradient
 
 
-@_one_pass
+@one_pass
 def _drop(x: tf.Tensor, words: tf.Tensor, rate: tf.Tensor) -> tf.Tensor:
     kept = words >= tf.cast((tf.cast(rate, tf.float64) - 0.5) * 2.0**32, tf.int32)
     return tf.where(kept, x / (1.0 - rate), 0.0)

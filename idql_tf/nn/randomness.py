@@ -12,6 +12,8 @@ from collections.abc import Callable
 
 import tensorflow as tf
 
+from idql_tf.nn import fused
+
 ALGORITHM = "philox"
 _STEP_BITS = 40
 
@@ -55,7 +57,7 @@ def _unit(words: tf.Tensor) -> tf.Tensor:
     return (tf.cast(low, tf.float32) + 0.5) * 2.0**-23
 
 
-@tf.function(jit_compile=True, autograph=False)
+@fused.one_pass
 def _box_muller(words: tf.Tensor) -> tf.Tensor:
     radius = tf.sqrt(-2.0 * tf.math.log(_unit(words[:, 0])))
     return radius * tf.cos(2.0 * math.pi * _unit(words[:, 1]))

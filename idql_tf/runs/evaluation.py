@@ -18,7 +18,7 @@ from idql_tf.evaluation import maze_picture, report, rollouts, summary
 from idql_tf.evaluation.rollouts import Episodes
 from idql_tf.nn import dense
 from idql_tf.runs.directory import Run
-from idql_tf.training.learner import Learner
+from idql_tf.training.learner import IdqlLearner
 from idql_tf.training.metrics import append_rows, drop_rows
 from idql_tf.training.offline import Stopped, StopSignals
 
@@ -42,7 +42,7 @@ class Evaluator:
     def __init__(
         self,
         run: Run,
-        learner: Learner,
+        learner: IdqlLearner,
         console: Console,
         stop: StopSignals,
         methods: Sequence[Method],
@@ -178,7 +178,7 @@ class Evaluator:
 
 
 def compile_policy(
-    learner: Learner, method: Method
+    learner: IdqlLearner, method: Method
 ) -> tf.types.experimental.GenericFunction:
     """Compiles (observations [S, B, D], seeds [S], step) -> actions [S, B, A]."""
     name, num_candidates = method

@@ -21,7 +21,7 @@ from idql_tf.runs.evaluation import Evaluator, Method
 from idql_tf.training import arrays, offline
 from idql_tf.training.arrays import DeviceArrays
 from idql_tf.training.checkpoints import Checkpoints
-from idql_tf.training.learner import Learner
+from idql_tf.training.learner import IdqlLearner
 from idql_tf.training.metrics import MetricsLog
 from idql_tf.training.offline import Stopped, StopSignals
 
@@ -70,7 +70,7 @@ def train(
 
 def _train(
     run: Run,
-    learner: Learner,
+    learner: IdqlLearner,
     placed: DeviceArrays,
     settings: offline.Settings,
     evaluator: Evaluator,
@@ -163,16 +163,16 @@ def _configured(make: Callable[[], _Made]) -> _Made:
         raise UserError(f"the configuration cannot be used: {error}") from error
 
 
-def _learner(run: Run) -> Learner:
+def _learner(run: Run) -> IdqlLearner:
     start_compiler()
     info = run.info
     return _configured(
-        lambda: Learner(info.observation_size, info.action_size, run.seeds)
+        lambda: IdqlLearner(info.observation_size, info.action_size, run.seeds)
     )
 
 
 def _restore(
-    run: Run, learner: Learner, settings: offline.Settings, console: Console
+    run: Run, learner: IdqlLearner, settings: offline.Settings, console: Console
 ) -> Checkpoints:
     checkpoints = Checkpoints(
         run.file("checkpoints"), learner, settings.keep_checkpoints

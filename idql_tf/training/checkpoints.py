@@ -7,7 +7,7 @@ import pathlib
 import tensorflow as tf
 
 from idql_tf.errors import UserError
-from idql_tf.training.learner import Learner
+from idql_tf.training.learner import IdqlLearner
 
 # A damaged file reaches Python as any of these, by the place of the damage.
 _UNREADABLE = (
@@ -31,7 +31,9 @@ class Checkpoints:
       keep: how many of the newest are kept.
     """
 
-    def __init__(self, directory: pathlib.Path, learner: Learner, keep: int) -> None:
+    def __init__(
+        self, directory: pathlib.Path, learner: IdqlLearner, keep: int
+    ) -> None:
         self._learner = learner
         self._checkpoint = tf.train.Checkpoint(learner=learner)
         if not _state_is_sound(directory):

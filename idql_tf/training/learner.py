@@ -17,7 +17,7 @@ Metrics = dict[str, tf.Tensor]
 
 
 @gin.configurable(denylist=["observation_size", "action_size", "seeds"])
-class Learner(tf.Module):
+class IdqlLearner(tf.Module):
     """Critic and behaviour model of S seeds and their compiled training block.
 
     Args:
@@ -51,7 +51,7 @@ class Learner(tf.Module):
             ("validation_batch_size", validation_batch_size),
         ):
             if size < 1:
-                raise UserError(f"Learner.{name} is {size}; expected at least 1")
+                raise UserError(f"IdqlLearner.{name} is {size}; expected at least 1")
         tf.config.experimental.enable_tensor_float_32_execution(tensor_float_32)
         self.seeds = tuple(int(seed) for seed in seeds)
         self._seeds = tf.constant(self.seeds, tf.int64)
@@ -154,6 +154,19 @@ class Learner(tf.Module):
             "validation/q_loss": losses["q_loss"],
             "validation/behavior_loss": behavior_loss,
         }
+
+
+def take_member(learner: IdqlLearner, index: int) -> IdqlLearner:
+    """Copies one seed of a stack into a learner of its own, configured alike."""
+    single = IdqlLearner(
+        learner.critic.observation_size,
+        learner.behavior.action_size,
+        [learner.seeds[index]],
+    )
+    for ours, theirs in zip(single.variables, learner.variables, strict=True):
+        # Counters are shared by the stack; everything else has a row per seed.
+        ours.assign(theirs[index : index + 1] if theirs.shape.rank else theirs)
+    return single
 
 
 def _named(room: str, metrics: Metrics) -> Metrics:

@@ -23,7 +23,7 @@ from rich.progress import (
 from idql_tf.errors import UserError
 from idql_tf.training.arrays import DeviceArrays
 from idql_tf.training.checkpoints import Checkpoints
-from idql_tf.training.learner import Learner
+from idql_tf.training.learner import IdqlLearner
 from idql_tf.training.metrics import MetricsLog, check_finite
 
 
@@ -124,7 +124,7 @@ class StopSignals:
 
 
 def train(
-    learner: Learner,
+    learner: IdqlLearner,
     arrays: DeviceArrays,
     settings: Settings,
     checkpoints: Checkpoints,
@@ -178,7 +178,7 @@ def train(
 
 
 def _train_to(
-    learner: Learner, arrays: DeviceArrays, settings: Settings, step: int
+    learner: IdqlLearner, arrays: DeviceArrays, settings: Settings, step: int
 ) -> dict[str, np.ndarray]:
     critic_updates = step - int(learner.critic_step)
     behavior_updates = settings.behavior_target(step) - int(learner.behavior_step)
@@ -191,7 +191,7 @@ class _Meter:
 
     def __init__(
         self,
-        learner: Learner,
+        learner: IdqlLearner,
         arrays: DeviceArrays,
         log: MetricsLog,
         console: Console,

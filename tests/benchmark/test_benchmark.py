@@ -13,7 +13,7 @@ from idql_tf import config
 from idql_tf.benchmark import flops, measure, suite, table, verdicts
 from idql_tf.errors import UserError
 from idql_tf.runs.evaluation import compile_policy
-from idql_tf.training.learner import Learner
+from idql_tf.training.learner import IdqlLearner
 
 DIFFUSION_STEPS = 5
 NETWORKS = [
@@ -76,7 +76,7 @@ def test_a_layer_counts_each_of_its_products():
 
 def test_counts_by_hand_at_the_papers_sizes():
     config.load([])
-    learner = Learner(11, 3, (0,))
+    learner = IdqlLearner(11, 3, (0,))
     steps = 3 * 5 * (64 * 128 + 128 * 128 + 128 * 256)
     trunk = 3 * 1024 * (3 * 2 * 256 * 1024 + 256 * 3)
     behavior = steps + 2 * 1024 * 14 * 256 + trunk

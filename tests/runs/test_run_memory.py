@@ -17,15 +17,15 @@ from idql_tf import config, data
 from idql_tf.data import rewards
 from idql_tf.quiet import import_quietly
 from idql_tf.training import arrays
-from idql_tf.training.learner import Learner
+from idql_tf.training.learner import IdqlLearner
 
 import_quietly()
-config.load([], ["Learner.xla = False"])
+config.load([], ["IdqlLearner.xla = False"])
 loaded = data.load("d4rl:{path}")
 rule = rewards.resolve("locomotion_return_scale", loaded)
 placed = arrays.to_device(loaded, rule, 0.05)
 del loaded
-learner = Learner({observation}, {action}, (0,))
+learner = IdqlLearner({observation}, {action}, (0,))
 learner.train(placed, 5, 5)
 learner.validate(placed)
 print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024)

@@ -5,7 +5,7 @@ import tiny_learner as tiny
 
 from idql_tf.critic.updates import CriticBatch
 
-MODES = ["Learner.xla = False", "Learner.xla = True"]
+MODES = ["IdqlLearner.xla = False", "IdqlLearner.xla = True"]
 
 
 @pytest.mark.parametrize("mode", MODES)

@@ -1,0 +1,210 @@
+"""IDQL as a TF-Agents agent; the updates are those of the offline learner."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import gin
+import tensorflow as tf
+from tf_agents.agents import data_converter, tf_agent
+from tf_agents.trajectories import time_step as ts
+from tf_agents.typing import types
+
+from idql_tf import config
+from idql_tf.behavior.updates import Behavior
+from idql_tf.critic.updates import Critic, CriticBatch
+from idql_tf.errors import UserError
+from idql_tf.policies import IdqlPolicy
+from idql_tf.policies.spaces import Spaces
+
+
+class IdqlLossInfo(NamedTuple):
+    """The `extra` of a `LossInfo`: float32 scalars, means over the batch.
+
+    Attributes:
+      v_loss: f(min target Q - V) (IDQL eq. 7).
+      q_loss: (Q - r - discount V(s'))^2.
+      behavior_loss: squared error of the predicted noise, summed over dimensions.
+      q_mean: minimum target Q of the batch's actions.
+      v_mean: V of the batch's observations.
+      advantage_stddev: standard deviation of their difference.
+    """
+
+    v_loss: types.Tensor
+    q_loss: types.Tensor
+    behavior_loss: types.Tensor
+    q_mean: types.Tensor
+    v_mean: types.Tensor
+    advantage_stddev: types.Tensor
+
+
+@gin.configurable(denylist=["time_step_spec", "action_spec", "train_step_counter"])
+class IdqlAgent(tf_agent.TFAgent):
+    """Implicit diffusion Q-learning.
+
+    Networks, objective, rates and schedules are `Critic`, `Behavior` and so on in
+    gin; what a program has not bound has the paper's numbers (gin/base.gin). One
+    `train` call takes one V and one Q step and `num_behavior_updates` behaviour
+    steps, each of these on its own share of the batch.
+
+    Transitions that lead from one episode into the next (`is_boundary`) count
+    nothing: their losses weigh zero.
+
+    Args:
+      time_step_spec: observations are a TensorSpec or a dict of them.
+      action_spec: a bounded float vector [A].
+      num_candidates: N of both policies.
+      extraction: of `policy`: 'argmax', 'implicit' or 'softmax'.
+      collect_extraction: of `collect_policy`; the paper's two online variants are
+        'implicit' and 'argmax'.
+      num_behavior_updates: behaviour steps per `train` call; the paper takes 2.
+      critic_batch_size: rows of the batch for the critic; None takes all. The paper
+        takes 256, and 1024 rows for each behaviour step.
+      observation_keys: order in which dict observations are flattened; None takes
+        that of `idql_tf.data`.
+      seed: of initial weights and all draws of training.
+      debug_summaries: as in TFAgent.
+      summarize_grads_and_vars: as in TFAgent.
+      train_step_counter: counts `train` calls; None takes the global step.
+
+    Raises:
+      UserError: a spec is of a kind that IDQL does not take, or a number is wrong.
+    """
+
+    def __init__(
+        self,
+        time_step_spec: ts.TimeStep,
+        action_spec: types.NestedTensorSpec,
+        num_candidates: int,
+        extraction: str = "argmax",
+        collect_extraction: str = "implicit",
+        num_behavior_updates: int = 2,
+        critic_batch_size: int | None = None,
+        observation_keys: Sequence[str] | None = None,
+        seed: int = 0,
+        debug_summaries: bool = False,
+        summarize_grads_and_vars: bool = False,
+        train_step_counter: tf.Variable | None = None,
+    ) -> None:
+        tf.Module.__init__(self, name="IdqlAgent")
+        if num_behavior_updates < 0 or (critic_batch_size or 1) < 1:
+            raise UserError(
+                f"num_behavior_updates is {num_behavior_updates} and "
+                f"critic_batch_size {critic_batch_size}; expected at least 0 and 1"
+            )
+        config.add_defaults()
+        self._spaces = Spaces(time_step_spec.observation, action_spec, observation_keys)
+        sizes = (self._spaces.observation_size, self._spaces.action_size, (seed,))
+        self.critic = Critic(*sizes)
+        self.behavior = Behavior(*sizes)
+        self._num_behavior_updates = num_behavior_updates
+        self._critic_batch_size = critic_batch_size
+        policy, collect_policy = (
+            IdqlPolicy(
+                time_step_spec,
+                action_spec,
+                self.critic,
+                self.behavior,
+                num_candidates,
+                method,
+                observation_keys=observation_keys,
+            )
+            for method in (extraction, collect_extraction)
+        )
+        super().__init__(
+            time_step_spec,
+            action_spec,
+            policy,
+            collect_policy,
+            train_sequence_length=2,
+            debug_summaries=debug_summaries,
+            summarize_grads_and_vars=summarize_grads_and_vars,
+            train_step_counter=train_step_counter,
+        )
+        self._as_transition = data_converter.AsTransition(
+            self.data_context, squeeze_time_dim=True
+        )
+
+    def _initialize(self) -> None:
+        """Nothing to do: networks and averages are made equal when they are made."""
+
+    def _train(
+        self, experience: types.NestedTensor, weights: types.Tensor | None
+    ) -> tf_agent.LossInfo:
+        batch = self._batch(experience, weights)
+        metrics = self.critic.update(_rows(batch, 0, self._critic_batch_size))
+        losses = [
+            self.behavior.update(part.observations, part.actions, part.weights)["loss"]
+            for part in self._shares(batch)
+        ]
+        self.train_step_counter.assign_add(1)
+        behavior_loss = tf.add_n(losses) / len(losses) if losses else tf.zeros([1])
+        info = self._info(metrics, behavior_loss)
+        self._summarize(info.extra)
+        return info
+
+    def _loss(
+        self,
+        experience: types.NestedTensor,
+        weights: types.Tensor | None,
+        training: bool,
+    ) -> tf_agent.LossInfo:
+        """The losses of a batch; changes nothing."""
+        batch = self._batch(experience, weights)
+        network = self.behavior.score if training else self.behavior.average
+        behavior_loss = self.behavior.loss(
+            network,
+            batch.observations,
+            batch.actions,
+            self.behavior.optimizer.step,
+            training,
+            batch.weights,
+        )
+        return self._info(self.critic.losses(batch), behavior_loss)
+
+    def _batch(
+        self, experience: types.NestedTensor, weights: types.Tensor | None
+    ) -> CriticBatch:
+        """Turns trajectories [B, 2, ...] into transitions [1, B, ...]."""
+        before, step, after = self._as_transition(experience)
+        within_episode = tf.cast(~before.is_last(), tf.float32)
+        batch = CriticBatch(
+            self._spaces.flatten(before.observation),
+            self._spaces.to_unit_action(tf.cast(step.action, tf.float32)),
+            tf.cast(after.reward, tf.float32),
+            tf.cast(after.discount, tf.float32),
+            self._spaces.flatten(after.observation),
+            within_episode if weights is None else weights * within_episode,
+        )
+        return CriticBatch(*(x[None] for x in batch))
+
+    def _shares(self, batch: CriticBatch) -> list[CriticBatch]:
+        count = self._num_behavior_updates
+        rows = tf.shape(batch.rewards)[1]
+        edges = [rows * i // count for i in range(count + 1)]
+        return [_rows(batch, a, b) for a, b in zip(edges, edges[1:], strict=False)]
+
+    def _info(
+        self, metrics: dict[str, tf.Tensor], behavior_loss: tf.Tensor
+    ) -> tf_agent.LossInfo:
+        extra = IdqlLossInfo(
+            behavior_loss=behavior_loss[0], **{k: v[0] for k, v in metrics.items()}
+        )
+        loss = extra.v_loss + extra.q_loss + extra.behavior_loss
+        return tf_agent.LossInfo(loss, extra)
+
+    def _summarize(self, extra: IdqlLossInfo) -> None:
+        if not self.summaries_enabled:
+            return
+        for name, value in extra._asdict().items():
+            tf.summary.scalar(f"Losses/{name}", value, self.train_step_counter)
+        if self.summarize_grads_and_vars:
+            for variable in (*self.critic.variables, *self.behavior.score.variables):
+                tf.summary.histogram(variable.name, variable, self.train_step_counter)
+
+
+def _rows(
+    batch: CriticBatch, start: tf.Tensor | int, stop: tf.Tensor | int | None
+) -> CriticBatch:
+    return CriticBatch(*(x[:, start:stop] for x in batch))

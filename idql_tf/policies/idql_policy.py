@@ -1,0 +1,299 @@
+"""IDQL as a TF-Agents policy."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import numpy as np
+import tensorflow as tf
+import tensorflow_probability as tfp
+from tf_agents.policies import tf_policy
+from tf_agents.trajectories import policy_step
+from tf_agents.trajectories import time_step as ts
+from tf_agents.typing import types
+
+from idql_tf import extraction as choice
+from idql_tf.behavior.updates import Behavior
+from idql_tf.critic.updates import Critic
+from idql_tf.errors import UserError
+from idql_tf.extraction import Extraction
+from idql_tf.nn import dense
+from idql_tf.policies.spaces import Spaces
+
+_STEP_MASK = 2**40 - 1  # of idql_tf.nn.randomness
+
+
+class PolicyInfo(NamedTuple):
+    """What `emit_info` adds to every policy step, float32 [B] each.
+
+    Attributes:
+      q_value: minimum target Q of the action, in the critic's (scaled) rewards.
+      value: V of the observation.
+      action_spread: how far the candidates lie from their mean (root mean square
+        over candidates and dimensions, actions scaled to [-1, 1]).
+    """
+
+    q_value: types.NestedTensorOrArray
+    value: types.NestedTensorOrArray
+    action_spread: types.NestedTensorOrArray
+
+
+class IdqlPolicy(tf_policy.TFPolicy):
+    """Takes one of N candidates of a behaviour model, by a critic's values.
+
+    `action(time_step, seed=...)` is a function of its arguments: `seed` is an
+    integer, or a pair (seed, step). Without one every call draws afresh, from
+    TensorFlow's global generator (`tf.random.set_seed`).
+
+    Args:
+      time_step_spec: the environment's; observations a TensorSpec or a dict.
+      action_spec: a bounded float vector [A]; actions are given in its units.
+      critic: of one seed, or of S with `pooled`.
+      behavior: of the same seeds.
+      num_candidates: N.
+      extraction: 'argmax' of Q, 'implicit' (IDQL eq. 8-12) or 'softmax'.
+      temperature: inverse temperature of 'softmax'; None takes gin's.
+      observation_keys: order in which dict observations are flattened; None takes
+        that of `idql_tf.data`.
+      pooled: act as one ensemble: every seed proposes N candidates, all seeds value
+        all of them.
+      emit_info: fill `info` with a `PolicyInfo`.
+      safe_action: [A] in environment units, taken where an observation is not
+        finite; None raises InvalidArgumentError there.
+      xla: compile with XLA; None does on a GPU.
+      name: of the module.
+
+    Raises:
+      UserError: specs, critic and behaviour model do not fit, or a setting is
+        unknown.
+    """
+
+    def __init__(
+        self,
+        time_step_spec: ts.TimeStep,
+        action_spec: types.NestedTensorSpec,
+        critic: Critic,
+        behavior: Behavior,
+        num_candidates: int,
+        extraction: str = "argmax",
+        temperature: float | None = None,
+        observation_keys: Sequence[str] | None = None,
+        pooled: bool = False,
+        emit_info: bool = False,
+        safe_action: Sequence[float] | None = None,
+        xla: bool | None = None,
+        name: str = "IdqlPolicy",
+    ) -> None:
+        choice.check_method(extraction, num_candidates)
+        self.spaces = Spaces(time_step_spec.observation, action_spec, observation_keys)
+        _check_sizes(self.spaces, critic, behavior, pooled)
+        self.extraction, self.num_candidates = extraction, num_candidates
+        self._temperature, self._pooled = temperature, pooled
+        self._safe_action = _safe_action(safe_action, self.spaces)
+        scalar = tf.TensorSpec([], tf.float32)
+        super().__init__(
+            time_step_spec,
+            action_spec,
+            info_spec=PolicyInfo(scalar, scalar, scalar) if emit_info else (),
+            name=name,
+        )
+        # What acts, and no more: the rest of critic and behaviour model (optimizer
+        # slots, trained networks) hides in a closure from checkpoints and exports.
+        self._networks = lambda: (critic, behavior)
+        self._weights = [
+            *critic.target_q.variables,
+            *critic.value.variables,
+            *behavior.average.variables,
+        ]
+        self._xla = xla
+        signature = (
+            tf.TensorSpec([None, self.spaces.observation_size], tf.float32),
+            tf.TensorSpec([2], tf.int64),
+        )
+        self._compiled = dense.compiled(self._extract, xla, signature)
+
+    def select(
+        self,
+        observation: tf.Tensor,
+        seed: types.Seed | None = None,
+        num_candidates: tf.Tensor | None = None,
+        temperature: tf.Tensor | None = None,
+    ) -> Extraction:
+        """Chooses actions for flat observations.
+
+        Args:
+          observation: [B, D].
+          seed: see the class.
+          num_candidates: int32 scalar; None or 0 take the policy's.
+          temperature: float32 scalar; above 0 it chooses by softmax with this
+            inverse temperature, None and 0 choose as the policy does.
+
+        Returns:
+          The `Extraction` with axes [B, ...] and actions in environment units.
+        """
+        observation = tf.cast(observation, tf.float32)
+        finite = tf.reduce_all(tf.math.is_finite(observation), -1)
+        if self._safe_action is None:
+            bad = tf.where(~finite)[:1, 0]
+            tf.debugging.Assert(
+                tf.reduce_all(finite),
+                ["observation is not finite in row", bad, "of the batch"],
+            )
+        else:
+            observation = tf.where(finite[:, None], observation, 0.0)
+        words = _seed_words(seed)
+        if num_candidates is None and temperature is None:
+            found = self._compiled(observation, words)
+        else:
+            found = self._with_options(observation, words, num_candidates, temperature)
+        if self._safe_action is None:
+            return found
+        unknown = tf.where(finite, 0.0, np.nan)
+        return Extraction(
+            tf.where(finite[:, None], found.action, self._safe_action),
+            *(x + unknown for x in found[1:]),
+        )
+
+    def _extract(
+        self,
+        observation: tf.Tensor,
+        words: tf.Tensor,
+        num_candidates: tf.Tensor | int | None = None,
+        method: str | None = None,
+        temperature: tf.Tensor | float | None = None,
+    ) -> Extraction:
+        """`select` without its checks: [B, D] and a pair of words to [B, ...]."""
+        found = choice.extract(
+            *self._networks(),
+            *self._stacked(observation, words),
+            method or self.extraction,
+            self.num_candidates if num_candidates is None else num_candidates,
+            self._temperature if temperature is None else temperature,
+            self._pooled,
+        )
+        found = Extraction(*(x[0] for x in found))
+        return found._replace(action=self.spaces.to_env_action(found.action))
+
+    def _with_options(
+        self,
+        observation: tf.Tensor,
+        words: tf.Tensor,
+        num_candidates: tf.Tensor,
+        temperature: tf.Tensor,
+    ) -> Extraction:
+        tf.debugging.Assert(
+            (num_candidates >= 0) & (temperature >= 0.0),
+            ["expected num_candidates >= 0 and temperature >= 0, found"]
+            + [num_candidates, temperature],
+        )
+        num = tf.where(num_candidates > 0, num_candidates, self.num_candidates)
+        return tf.cond(
+            temperature > 0.0,
+            lambda: self._extract(observation, words, num, "softmax", temperature),
+            lambda: self._extract(observation, words, num),
+        )
+
+    def _stacked(
+        self, observation: tf.Tensor, words: tf.Tensor
+    ) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
+        """Observations [S, B, D], seeds [S] and step of a stack of S members."""
+        members = len(self._networks()[1].seeds)
+        seeds = words[0] * members + tf.range(members, dtype=tf.int64)
+        observations = tf.stack([observation] * members)
+        return observations, seeds, tf.bitwise.bitwise_and(words[1], _STEP_MASK)
+
+    def _action(
+        self,
+        time_step: ts.TimeStep,
+        policy_state: types.NestedTensor,
+        seed: types.Seed | None,
+    ) -> policy_step.PolicyStep:
+        observation = self.spaces.flatten(time_step.observation)
+        found = self.select(observation, seed)
+        info = PolicyInfo(*found[1:]) if self.info_spec else ()
+        action = tf.cast(found.action, self.action_spec.dtype)
+        return policy_step.PolicyStep(action, policy_state, info)
+
+    def _distribution(
+        self, time_step: ts.TimeStep, policy_state: types.NestedTensor
+    ) -> policy_step.PolicyStep:
+        """The weighted candidates drawn in this call, as a distribution.
+
+        Raises:
+          NotImplementedError: under argmax, or with `emit_info`.
+        """
+        if self.extraction == "argmax":
+            raise NotImplementedError(
+                "the best of N drawn candidates has no distribution that can be "
+                "written down; call action(), or use extraction='implicit'"
+            )
+        if self.info_spec:
+            raise NotImplementedError(
+                "info tells about one chosen action, which a distribution has not; "
+                "call action(), or leave emit_info out"
+            )
+        observation = self.spaces.flatten(time_step.observation)
+        critic, behavior = self._networks()
+        drawn = choice.draw_candidates(
+            critic,
+            behavior,
+            *self._stacked(observation, _seed_words(None)),
+            self.num_candidates,
+            self._pooled,
+        )
+        probabilities = choice.probabilities(
+            self.extraction, drawn, critic, self._temperature
+        )
+        points = self.spaces.to_env_action(drawn.actions[0])
+        distribution = tfp.distributions.MixtureSameFamily(
+            tfp.distributions.Categorical(probs=probabilities[0]),
+            tfp.distributions.Independent(
+                tfp.distributions.Deterministic(points), reinterpreted_batch_ndims=1
+            ),
+        )
+        return policy_step.PolicyStep(distribution, policy_state, ())
+
+
+def _seed_words(seed: types.Seed | None) -> tf.Tensor:
+    """Returns int64 [2]: (seed, step) of an integer, a pair, or a fresh draw."""
+    if seed is None:
+        # One graph for every call: the draw itself is part of it.
+        return tf.random.uniform(
+            [2], tf.int64.min, tf.int64.max, dtype=tf.int64, name="fresh_seed"
+        )
+    words = tf.reshape(tf.cast(tf.convert_to_tensor(seed), tf.int64), [-1])
+    return tf.concat([words, tf.zeros([2 - tf.size(words)], tf.int64)], 0)
+
+
+def _safe_action(action: Sequence[float] | None, spaces: Spaces) -> np.ndarray | None:
+    if action is None:
+        return None
+    safe = np.asarray(action, np.float32)
+    if (
+        safe.shape != spaces.low.shape
+        or not ((spaces.low <= safe) & (safe <= spaces.high)).all()
+    ):
+        raise UserError(
+            f"safe_action is {list(action)}; expected {spaces.action_size} numbers "
+            f"within {spaces.low} and {spaces.high}"
+        )
+    return safe
+
+
+def _check_sizes(
+    spaces: Spaces, critic: Critic, behavior: Behavior, pooled: bool
+) -> None:
+    found = (spaces.observation_size, spaces.action_size)
+    expected = (critic.observation_size, behavior.action_size)
+    if found != expected:
+        raise UserError(
+            f"the specs have observations of {found[0]} and actions of {found[1]} "
+            f"numbers; the networks take {expected[0]} and {expected[1]}"
+        )
+    members = len(behavior.seeds)
+    if members > 1 and not pooled:
+        raise UserError(
+            f"the critic and behaviour model are a stack of {members} seeds; expected "
+            "one (training.learner.take_member), or pooled=True"
+        )

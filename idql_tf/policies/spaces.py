@@ -1,0 +1,109 @@
+"""Preprocessing inside the graph: observations as vectors, actions in [-1, 1].
+
+The same as `idql_tf.data.preprocessing`, which acts on NumPy arrays.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import tensorflow as tf
+from tf_agents.specs import tensor_spec
+from tf_agents.typing import types
+
+from idql_tf.data import preprocessing
+from idql_tf.errors import UserError
+
+
+class Spaces:
+    """Maps between TF-Agents' specs and what the networks take.
+
+    Args:
+      observation_spec: a TensorSpec, or a dict of them.
+      action_spec: a float BoundedTensorSpec of shape [A] with finite bounds.
+      observation_keys: order in which a dict is flattened; None takes the order of
+        `idql_tf.data` (goal environments: achieved_goal, observation, desired_goal).
+
+    Attributes:
+      observation_keys: the order; () for a plain observation.
+      observation_size: D.
+      action_size: A.
+      low: lower action bounds [A], environment units.
+      high: upper action bounds [A], environment units.
+
+    Raises:
+      UserError: a spec is of another kind, or a key is not in the observation.
+    """
+
+    def __init__(
+        self,
+        observation_spec: types.NestedTensorSpec,
+        action_spec: types.NestedTensorSpec,
+        observation_keys: Sequence[str] | None = None,
+    ) -> None:
+        if isinstance(observation_spec, dict):
+            self.observation_keys = preprocessing.key_order(
+                [*observation_spec], observation_keys
+            )
+        else:
+            self.observation_keys = ()
+        parts = self._parts(observation_spec)
+        if not all(isinstance(part, tf.TensorSpec) for part in parts):
+            raise UserError(
+                f"the observation spec is {observation_spec}; expected a TensorSpec or "
+                "a dict of them"
+            )
+        self.observation_size = sum(part.shape.num_elements() for part in parts)
+        self.low, self.high = _bounds(action_spec)
+        self.action_size = len(self.low)
+
+    def flatten(self, observation: types.NestedTensor) -> tf.Tensor:
+        """Joins an observation [B, ...], or a dict of them, to float32 [B, D]."""
+        parts = [
+            tf.cast(tf.reshape(part, [tf.shape(part)[0], -1]), tf.float32)
+            for part in map(tf.convert_to_tensor, self._parts(observation))
+        ]
+        joined = parts[0] if len(parts) == 1 else tf.concat(parts, -1)
+        return tf.ensure_shape(joined, [None, self.observation_size])
+
+    def to_env_action(self, action: tf.Tensor) -> tf.Tensor:
+        """Maps unit actions [..., A] in [-1, 1] to environment units."""
+        scaled = self.low + (action + 1.0) * 0.5 * (self.high - self.low)
+        # Rounding may leave the interval by one unit in the last place.
+        return tf.clip_by_value(scaled, self.low, self.high)
+
+    def to_unit_action(self, action: tf.Tensor) -> tf.Tensor:
+        """Maps environment actions [..., A] to [-1, 1], clipped to +-(1 - 1e-5)."""
+        unit = 2.0 * (action - self.low) / (self.high - self.low) - 1.0
+        limit = preprocessing.ACTION_LIMIT
+        return tf.clip_by_value(unit, -limit, limit)
+
+    def _parts(self, observation: Any) -> list:
+        if not self.observation_keys:
+            return [observation]
+        return [observation[key] for key in self.observation_keys]
+
+
+def _bounds(spec: types.NestedTensorSpec) -> tuple[np.ndarray, np.ndarray]:
+    if (
+        not isinstance(spec, tensor_spec.BoundedTensorSpec)
+        or not spec.dtype.is_floating
+        or spec.shape.rank != 1
+    ):
+        raise UserError(
+            f"the action spec is {spec}; expected one bounded float vector [A]"
+        )
+    low, high = (
+        np.broadcast_to(bound, spec.shape).astype(np.float32)
+        for bound in (spec.minimum, spec.maximum)
+    )
+    # An unbounded gym space has the largest float32 as its bound.
+    with np.errstate(over="ignore"):
+        if not (np.isfinite(high - low) & (low < high)).all():
+            raise UserError(
+                f"the action spec is bounded by {low} and {high}; expected finite, "
+                "increasing bounds"
+            )
+    return low, high
