@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import sys
 import textwrap
 from collections.abc import Callable, Sequence
@@ -54,6 +55,25 @@ def parse_seeds(values: Sequence[str]) -> list[int]:
             "up, such as 0,1,2"
         )
     return seeds
+
+
+def parse_numbers(flag: str, values: Sequence[str] | None) -> tuple[float, ...] | None:
+    """Reads the numbers of a list flag; None where it was not given.
+
+    Raises:
+      UserError: one is no finite number.
+    """
+    if values is None:
+        return None
+    try:
+        numbers = tuple(float(value) for value in values)
+    except ValueError:
+        numbers = (math.nan,)
+    if not all(map(math.isfinite, numbers)):
+        raise UserError(
+            f"--{flag} is '{','.join(values)}'; expected finite numbers such as 0,0.5"
+        )
+    return numbers
 
 
 def run(main: Callable[[], int | None]) -> NoReturn:

@@ -26,21 +26,27 @@ _HARMLESS = (
 
 
 @contextlib.contextmanager
-def filtered_stderr() -> Iterator[None]:
-    """Holds back stderr (C++ writers included), then prints all but chatter."""
+def filtered_stderr(only_on_error: bool = False) -> Iterator[None]:
+    """Holds back stderr (C++ writers included), then prints all but chatter.
+
+    With `only_on_error` it prints nothing unless an exception passes through: for
+    compilers that report on what they do.
+    """
     sys.stderr.flush()
     saved = os.dup(2)
+    wanted = True
     with tempfile.TemporaryFile() as held:
         os.dup2(held.fileno(), 2)
         try:
             yield
+            wanted = not only_on_error
         finally:
             sys.stderr.flush()
             os.dup2(saved, 2)
             os.close(saved)
             held.seek(0)
             for line in held.read().decode(errors="replace").splitlines():
-                if not any(text in line for text in _HARMLESS):
+                if wanted and not any(text in line for text in _HARMLESS):
                     print(line, file=sys.stderr)
 
 

@@ -48,8 +48,8 @@ class QNetwork(keras.Model):
           [S, K, B, N].
         """
         actions = tf.convert_to_tensor(actions)
-        seeds, _, num, size = actions.shape.as_list()
-        batch = tf.shape(actions)[1]
+        seeds, size = actions.shape[0], actions.shape[-1]
+        batch, num = tf.shape(actions)[1], tf.shape(actions)[2]
         rows = tf.reshape(actions, [seeds, 1, batch * num, size])
         kernel = self.layers_[0].kernel[..., self._observation_size :, :]
         h = dense.affine(rows, kernel, None)

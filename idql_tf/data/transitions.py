@@ -11,6 +11,7 @@ import numpy as np
 
 from idql_tf.data.scores import ScoreReference
 
+_BLOCK_ROWS = 65_536
 _ALIGNMENT_BYTES = 64  # what TensorFlow asks of memory it shares through dlpack
 
 
@@ -137,6 +138,22 @@ class Transitions:
     def episode_lengths(self) -> np.ndarray:
         """Returns the number of transitions of each episode, int64 [E]."""
         return np.diff(np.flatnonzero(self.dones), prepend=-1)
+
+    def observation_statistics(self) -> dict[str, list[float]]:
+        """Minimum, maximum, mean and standard deviation of every observation number."""
+        total = np.zeros((2, self.rows.shape[1]))
+        # By blocks: the squares of all rows at once would double the memory.
+        for start in range(0, len(self.rows), _BLOCK_ROWS):
+            block = self.rows[start : start + _BLOCK_ROWS].astype(np.float64)
+            total += block.sum(0), np.square(block).sum(0)
+        mean, square = total / len(self.rows)
+        found = {
+            "minimum": self.rows.min(0),
+            "maximum": self.rows.max(0),
+            "mean": mean,
+            "stddev": np.sqrt(np.maximum(square - np.square(mean), 0.0)),
+        }
+        return {name: values.astype(float).tolist() for name, values in found.items()}
 
     def _arrays(self) -> dict[str, np.ndarray]:
         names = ("rows", "index", "actions", "rewards", "masks", "dones")

@@ -95,7 +95,7 @@ def affine(x: tf.Tensor, kernel: tf.Tensor, bias: tf.Tensor | None) -> tf.Tensor
     if not stack:
         return _affine(x, kernel, bias)
     if on_gpu() and count > 1:
-        y = tf.matmul(x, kernel)
+        y = _product(x, kernel)
         return y if bias is None else y + bias[..., None, :]
     rows, kernels = _members(x, 2), _members(kernel, 2)
     biases = [None] * count if bias is None else _members(bias, 1)
@@ -109,8 +109,13 @@ def affine(x: tf.Tensor, kernel: tf.Tensor, bias: tf.Tensor | None) -> tf.Tensor
 
 
 def _affine(x: tf.Tensor, kernel: tf.Tensor, bias: tf.Tensor | None) -> tf.Tensor:
-    y = tf.matmul(x, kernel)
+    y = _product(x, kernel)
     return y if bias is None else tf.nn.bias_add(y, bias)
+
+
+def _product(x: tf.Tensor, kernel: tf.Tensor) -> tf.Tensor:
+    """Multiplies in the kernel's precision; the casts of float32 are no ops."""
+    return tf.cast(tf.matmul(tf.cast(x, kernel.dtype), kernel), x.dtype)
 
 
 def _members(x: tf.Tensor, rank: int) -> list[tf.Tensor]:
@@ -169,6 +174,15 @@ def mlp_layers(
         StackedDense(n_in, n_out, seeds, stack, xavier_uniform, f"{name}/{i}")
         for i, (n_in, n_out) in enumerate(itertools.pairwise(sizes))
     ]
+
+
+def use_bfloat16(models: Sequence[keras.Model]) -> None:
+    """Rounds the kernels of all dense layers to bfloat16, for products in it."""
+    for model in models:
+        for layer in model.submodules:
+            if isinstance(layer, StackedDense):
+                rounded = tf.cast(layer.kernel, tf.bfloat16)
+                layer.kernel = tf.Variable(rounded, trainable=False)
 
 
 def num_parameters(model: keras.Model) -> int:

@@ -18,7 +18,7 @@ from idql_tf.behavior.updates import Behavior
 from idql_tf.critic.updates import Critic
 from idql_tf.errors import UserError
 from idql_tf.extraction import Extraction
-from idql_tf.nn import dense
+from idql_tf.nn import dense, fused
 from idql_tf.policies.spaces import Spaces
 
 _STEP_MASK = 2**40 - 1  # of idql_tf.nn.randomness
@@ -133,27 +133,79 @@ class IdqlPolicy(tf_policy.TFPolicy):
           The `Extraction` with axes [B, ...] and actions in environment units.
         """
         observation = tf.cast(observation, tf.float32)
-        finite = tf.reduce_all(tf.math.is_finite(observation), -1)
         if self._safe_action is None:
+            finite = finite_rows(observation)
             bad = tf.where(~finite)[:1, 0]
             tf.debugging.Assert(
                 tf.reduce_all(finite),
                 ["observation is not finite in row", bad, "of the batch"],
             )
-        else:
-            observation = tf.where(finite[:, None], observation, 0.0)
         words = _seed_words(seed)
         if num_candidates is None and temperature is None:
             found = self._compiled(observation, words)
         else:
             found = self._with_options(observation, words, num_candidates, temperature)
+        return self._made_safe(observation, found)
+
+    def best_of(self, observation: tf.Tensor, noise: tf.Tensor) -> Extraction:
+        """Takes the best candidate that given noise becomes, unchecked.
+
+        Args:
+          observation: float32 [B, D].
+          noise: standard normal [S, T, B * N, A]; S is 1 unless pooled.
+
+        Returns:
+          As `select` with extraction 'argmax'.
+        """
+        members = noise.shape[0]
+        with fused.without_xla():
+            drawn = choice.propose(
+                *self._networks(),
+                tf.stack([observation] * members),
+                noise,
+                self.num_candidates,
+                self._pooled,
+            )
+        best = tf.argmax(drawn.q, -1, output_type=tf.int32)
+        return self._made_safe(
+            observation, self._in_environment(choice.pick(drawn, best))
+        )
+
+    def q_value(self, observation: tf.Tensor, action: tf.Tensor) -> tf.Tensor:
+        """Minimum target Q [B] of actions [B, A] (environment units) at [B, D].
+
+        Of an ensemble, the mean over its members.
+        """
+        critic, behavior = self._networks()
+        members = len(behavior.seeds)
+        observations = tf.stack([tf.cast(observation, tf.float32)] * members)
+        actions = tf.stack([self.spaces.to_unit_action(action)] * members)
+        q = tf.reduce_min(critic.target_q(observations, actions), axis=1)
+        return tf.reduce_mean(q, 0)
+
+    @property
+    def noise_shape(self) -> tuple[int, int, int, int]:
+        """The shape [S, T, N, A] of `best_of`'s noise for one observation."""
+        behavior = self._networks()[1]
+        steps = behavior.coefficients.num_steps
+        members = len(behavior.seeds)
+        return members, steps, self.num_candidates, self.spaces.action_size
+
+    def _made_safe(self, observation: tf.Tensor, found: Extraction) -> Extraction:
+        """Puts `safe_action` where an observation is not finite."""
         if self._safe_action is None:
             return found
+        finite = finite_rows(observation)
         unknown = tf.where(finite, 0.0, np.nan)
         return Extraction(
             tf.where(finite[:, None], found.action, self._safe_action),
             *(x + unknown for x in found[1:]),
         )
+
+    def _in_environment(self, found: Extraction) -> Extraction:
+        """Drops the axis of the stack and scales the actions."""
+        found = Extraction(*(x[0] for x in found))
+        return found._replace(action=self.spaces.to_env_action(found.action))
 
     def _extract(
         self,
@@ -172,8 +224,7 @@ class IdqlPolicy(tf_policy.TFPolicy):
             self._temperature if temperature is None else temperature,
             self._pooled,
         )
-        found = Extraction(*(x[0] for x in found))
-        return found._replace(action=self.spaces.to_env_action(found.action))
+        return self._in_environment(found)
 
     def _with_options(
         self,
@@ -253,6 +304,11 @@ class IdqlPolicy(tf_policy.TFPolicy):
             ),
         )
         return policy_step.PolicyStep(distribution, policy_state, ())
+
+
+def finite_rows(observation: tf.Tensor) -> tf.Tensor:
+    """Tells which rows of [B, D] are finite (with ops that TFLite has), bool [B]."""
+    return tf.reduce_all(tf.abs(observation) <= observation.dtype.max, -1)
 
 
 def _seed_words(seed: types.Seed | None) -> tf.Tensor:

@@ -108,6 +108,25 @@ def begin(
         raise UserError(f"{run.path} cannot be written: {error}") from error
 
 
+def read_spec(folder: pathlib.Path) -> dict[str, Any]:
+    """Reads spec.json of a run directory.
+
+    Raises:
+      UserError: the directory is not a run, or the file is damaged.
+    """
+    file = folder / "spec.json"
+    if not file.is_file():
+        raise UserError(
+            f"{folder} is not a run: no spec.json; name a --run_dir of train.py"
+        )
+    try:
+        return json.loads(file.read_text())
+    except ValueError as error:
+        raise UserError(
+            f"{file} is not valid JSON ({error}); start a new run"
+        ) from error
+
+
 def open_run(path: str, gin_files: Sequence[str], params: Sequence[str]) -> Run:
     """Reads a run directory and puts its configuration in force, then additions.
 
@@ -115,7 +134,7 @@ def open_run(path: str, gin_files: Sequence[str], params: Sequence[str]) -> Run:
       UserError: the directory is not a run, or its files cannot be read.
     """
     folder = pathlib.Path(path)
-    spec = _read_spec(folder)
+    spec = read_spec(folder)
     try:
         text = (folder / "config.gin").read_text()
         run = Run(
@@ -134,20 +153,6 @@ def open_run(path: str, gin_files: Sequence[str], params: Sequence[str]) -> Run:
     return run
 
 
-def _read_spec(folder: pathlib.Path) -> dict[str, Any]:
-    file = folder / "spec.json"
-    if not file.is_file():
-        raise UserError(
-            f"{folder} is not a run: no spec.json; name a --run_dir of train.py"
-        )
-    try:
-        return json.loads(file.read_text())
-    except ValueError as error:
-        raise UserError(
-            f"{file} is not valid JSON ({error}); start a new run"
-        ) from error
-
-
 def _spec(run: Run, transitions: Transitions) -> dict[str, Any]:
     returns = transitions.episode_returns()
     counts, edges = np.histogram(returns, bins=30)
@@ -162,20 +167,22 @@ def _spec(run: Run, transitions: Transitions) -> dict[str, Any]:
         "env_id": run.env_id,
         "observation_size": run.info.observation_size,
         "action_size": run.info.action_size,
+        "observation_statistics": transitions.observation_statistics(),
         "num_transitions": len(transitions),
         "dataset_score": score,
         "dataset_returns": {"edges": edges.tolist(), "counts": counts.tolist()},
-        "versions": _versions(),
+        "versions": versions(),
     }
 
 
-def _versions() -> dict[str, str]:
+def versions() -> dict[str, str]:
+    """The versions that decide what a run computes."""
     found = {"idql_tf": idql_tf.__version__, "python": platform.python_version()}
     return found | {name: metadata.version(name) for name in _PACKAGES}
 
 
 def _check_same(run: Run) -> None:
-    spec = _read_spec(run.path)
+    spec = read_spec(run.path)
     cure = "name a new --run_dir, or repeat the old command to resume"
     try:
         old = run.file("config.gin").read_text()

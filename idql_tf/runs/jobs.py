@@ -47,7 +47,7 @@ def train(
     run = Run(path, transitions.info, rule, tuple(seeds), env_id)
     directory.check(run)
     stop = StopSignals()
-    learner = _learner(run)
+    learner = make_learner(run)
     evaluator = _configured(lambda: Evaluator(run, learner, console, stop))
     if run.info.env_spec is not None:
         rollouts.check(run.info)
@@ -126,7 +126,7 @@ def evaluate(
     run = directory.open_run(run_dir, gin_files, gin_params)
     settings = _configured(lambda: offline.Settings())
     stop = StopSignals()
-    learner = _learner(run)
+    learner = make_learner(run)
     evaluator = _configured(lambda: Evaluator(run, learner, console, stop))
     methods: list[Method] | None = None
     if num_candidates is not None or method != "argmax":
@@ -163,7 +163,12 @@ def _configured(make: Callable[[], _Made]) -> _Made:
         raise UserError(f"the configuration cannot be used: {error}") from error
 
 
-def _learner(run: Run) -> IdqlLearner:
+def make_learner(run: Run) -> IdqlLearner:
+    """Builds a run's learner from the configuration in force.
+
+    Raises:
+      UserError: a value in the configuration has a wrong type or range.
+    """
     start_compiler()
     info = run.info
     return _configured(

@@ -1,0 +1,1 @@
+"""Exported models: a SavedModel any TensorFlow loads, TFLite, and their card."""

@@ -1,0 +1,88 @@
+"""The model card beside an exported model: what it is, and what it scored."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from idql_tf.policies import IdqlPolicy
+
+FORMAT = "idql_tf model card 1"
+
+
+def describe(policy: IdqlPolicy, spec: dict[str, Any], seeds: list[int]) -> dict:
+    """Returns the card's part on the model and the data it was trained on.
+
+    Args:
+      policy: what is exported.
+      spec: spec.json of its run.
+      seeds: the training seeds in it.
+    """
+    spaces = policy.spaces
+    observed = policy.time_step_spec.observation
+    keys = [
+        {"name": key, "shape": observed[key].shape.as_list()}
+        for key in spaces.observation_keys
+    ]
+    data = spec["dataset"]
+    return {
+        "format": FORMAT,
+        "method": "IDQL: best of N candidates of a diffusion behaviour model",
+        "observation": {
+            "size": spaces.observation_size,
+            "dtype": "float32",
+            # Their concatenation, in this order, is the observation.
+            "keys": keys,
+            "seen_in_training": spec.get("observation_statistics"),
+        },
+        "action": {
+            "size": spaces.action_size,
+            "dtype": "float32",
+            "low": spaces.low.tolist(),
+            "high": spaces.high.tolist(),
+        },
+        "extraction": policy.extraction,
+        "num_candidates": policy.num_candidates,
+        "num_diffusion_steps": policy.noise_shape[1],
+        "seeds": seeds,
+        "ensemble": len(seeds) > 1,
+        "data": {
+            "dataset": data["dataset"],
+            "sha256": data["sha256"],
+            "num_episodes": data["num_episodes"],
+            "num_transitions": spec["num_transitions"],
+            "reward_rule": spec["reward_rule"],
+            "environment": data["env_spec"],
+        },
+    }
+
+
+def scores(
+    summary: dict[str, Any] | None, extraction: str, num_candidates: int
+) -> dict[str, Any]:
+    """Picks from summary.json what was measured of this choice among candidates.
+
+    The scores are the run's, in float32 and one for each training seed; `measured` is
+    None where this choice was not evaluated.
+    """
+    if summary is None:
+        return {"measured": None, "note": "the run was not evaluated"}
+    found = next(
+        (
+            entry
+            for entry in summary["methods"]
+            if (entry["extraction"], entry["num_candidates"])
+            == (extraction, num_candidates)
+        ),
+        None,
+    )
+    note = summary["reference_note"]
+    if found is None:
+        note = (
+            f"{extraction} with {num_candidates} candidates was not evaluated: run "
+            "launch/evaluate.py"
+        )
+    return {
+        "measured": found,
+        "data_score": summary["dataset_score"],
+        "note": note,
+    }

@@ -1,0 +1,115 @@
+"""Compares an exported model with the policy it was made of."""
+
+from __future__ import annotations
+
+import pathlib
+from typing import Any
+
+import numpy as np
+import tensorflow as tf
+
+from idql_tf.policies import IdqlPolicy
+
+_BATCHES = (1, 7, 256)
+_TOLERANCE = 1e-5  # of the action range, float32
+_SEED = 20_230_420
+Numbers = dict[str, float]
+
+
+class ParityError(RuntimeError):
+    """The exported model does not act as the policy does."""
+
+
+def observations(
+    statistics: dict[str, Any] | None, size: int, count: int
+) -> np.ndarray:
+    """Draws float32 [count, D] around the data's mean, within the data's range.
+
+    Args:
+      statistics: `Transitions.observation_statistics`; None gives standard normal.
+      size: D.
+      count: how many.
+    """
+    draws = np.random.default_rng(_SEED).normal(size=(count, size))
+    if statistics:
+        draws = draws * statistics["stddev"] + statistics["mean"]
+        draws = np.clip(draws, statistics["minimum"], statistics["maximum"])
+    return draws.astype(np.float32)
+
+
+def of_saved_model(
+    policy: IdqlPolicy, directory: pathlib.Path, inputs: np.ndarray
+) -> Numbers:
+    """Loads the SavedModel and compares its seeded actions, batch by batch.
+
+    Raises:
+      ParityError: an action differs by more than rounding.
+    """
+    sample = tf.saved_model.load(str(directory)).signatures["sample"]
+    worst = 0.0
+    for batch in _BATCHES:
+        rows = tf.constant(np.resize(inputs, (batch, inputs.shape[1])))
+        theirs = sample(
+            observation=rows,
+            num_candidates=tf.constant(0),
+            temperature=tf.constant(0.0),
+            seed=tf.constant(batch, tf.int64),
+        )
+        ours = policy.select(rows, seed=batch)
+        worst = max(worst, _differences(policy, ours.action, theirs["action"]).max())
+    if not worst <= _TOLERANCE:
+        raise ParityError(
+            f"the SavedModel's actions differ from the policy's by {worst:.2g} of the "
+            f"action range; expected at most {_TOLERANCE:g}"
+        )
+    return {"largest_action_difference": worst}
+
+
+def of_precision(
+    reference: IdqlPolicy, rounded: IdqlPolicy, inputs: np.ndarray
+) -> Numbers:
+    """Compares the policy with one of lower precision on the same draws."""
+    rows = tf.constant(inputs)
+    ours, theirs = (p.select(rows, seed=_SEED) for p in (reference, rounded))
+    return _compare(reference, rows, ours.action, theirs.action)
+
+
+def of_tflite(policy: IdqlPolicy, model: bytes, inputs: np.ndarray) -> Numbers:
+    """Runs a TFLite model on given noise and compares it with the policy."""
+    interpreter = tf.lite.Interpreter(model_content=model)
+    run = interpreter.get_signature_runner("with_noise")
+    rng = np.random.default_rng(_SEED)
+    best_of = tf.function(policy.best_of, autograph=False)
+    ours, theirs = [], []
+    for row in inputs:
+        noise = rng.normal(size=policy.noise_shape).astype(np.float32)
+        ours.append(best_of(tf.constant(row[None]), tf.constant(noise)).action)
+        theirs.append(run(observation=row[None], noise=noise)["action"])
+    rows = tf.constant(inputs)
+    return _compare(policy, rows, tf.concat(ours, 0), tf.concat(theirs, 0))
+
+
+def _compare(
+    policy: IdqlPolicy, rows: tf.Tensor, ours: tf.Tensor, theirs: tf.Tensor
+) -> Numbers:
+    """How far two choices lie apart, in actions and in what they are worth.
+
+    `lost_gain` is the part of the choice's worth, Q of the best of N above Q of one
+    candidate, that is lost by choosing theirs.
+    """
+    differences = _differences(policy, ours, theirs)
+    single = policy.select(rows, _SEED, tf.constant(1), tf.constant(0.0)).action
+    best, other, base = (policy.q_value(rows, a) for a in (ours, theirs, single))
+    gain = float(tf.reduce_mean(best - base))
+    return {
+        "observations": len(differences),
+        "median_action_difference": float(np.median(differences)),
+        "largest_action_difference": float(differences.max()),
+        "lost_gain": float(tf.reduce_mean(best - other)) / max(gain, 1e-9),
+    }
+
+
+def _differences(policy: IdqlPolicy, ours: tf.Tensor, theirs: tf.Tensor) -> np.ndarray:
+    """Largest difference of each row [B], as a part of the action range."""
+    width = policy.spaces.high - policy.spaces.low
+    return np.abs((np.asarray(ours) - np.asarray(theirs)) / width).max(-1)

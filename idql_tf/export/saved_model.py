@@ -1,0 +1,103 @@
+"""Writes an `IdqlPolicy` as a SavedModel that needs TensorFlow alone."""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import pathlib
+import warnings
+from collections.abc import Iterator
+
+import tensorflow as tf
+from tf_agents.policies import policy_saver
+
+from idql_tf.extraction import Extraction
+from idql_tf.policies import IdqlPolicy
+from idql_tf.quiet import filtered_stderr
+
+Outputs = dict[str, tf.Tensor]
+
+
+def write(policy: IdqlPolicy, directory: pathlib.Path) -> None:
+    """Saves a policy with these signatures (all of a batch of B observations).
+
+    serving_default: observation float32 [B, D] -> action [B, A] in environment units,
+      q_value [B], value [B]; draws afresh at every call.
+    sample: observation, num_candidates int32 [], temperature float32 [], seed int64 []
+      -> the same and action_spread [B]; a function of its inputs. Zero takes the
+      exported number of candidates, or choice; a temperature above zero chooses by
+      softmax(temperature x advantage).
+    dict: one float32 [B, ...] per key of a dict observation -> as serving_default;
+      only where the environment has dict observations.
+    action, get_initial_state, get_train_step, get_metadata: TF-Agents' PolicySaver.
+
+    Args:
+      policy: must be made with xla=False: few runtimes have a compiler linked in.
+      directory: made anew.
+    """
+    size = policy.spaces.observation_size
+    observation = tf.TensorSpec([None, size], tf.float32, "observation")
+
+    @tf.function(input_signature=[observation], autograph=False)
+    def act(observation: tf.Tensor) -> Outputs:
+        return outputs(policy.select(observation))
+
+    @tf.function(
+        input_signature=[
+            observation,
+            tf.TensorSpec([], tf.int32, "num_candidates"),
+            tf.TensorSpec([], tf.float32, "temperature"),
+            tf.TensorSpec([], tf.int64, "seed"),
+        ],
+        autograph=False,
+    )
+    def sample(
+        observation: tf.Tensor,
+        num_candidates: tf.Tensor,
+        temperature: tf.Tensor,
+        seed: tf.Tensor,
+    ) -> Outputs:
+        found = policy.select(observation, seed, num_candidates, temperature)
+        return outputs(found) | {"action_spread": found.spread}
+
+    with quiet():
+        saver = policy_saver.PolicySaver(policy)
+        saver.signatures["serving_default"] = act
+        saver.signatures["sample"] = sample
+        if policy.spaces.observation_keys:
+            saver.signatures["dict"] = _of_parts(policy)
+        saver.save(str(directory))
+
+
+def _of_parts(policy: IdqlPolicy) -> tf.types.experimental.GenericFunction:
+    """The signature that takes a dict observation key by key."""
+    specs = policy.time_step_spec.observation
+    named = {
+        key: tf.TensorSpec([None, *specs[key].shape], tf.float32, key)
+        for key in policy.spaces.observation_keys
+    }
+
+    @tf.function(autograph=False)
+    def act(**parts: tf.Tensor) -> Outputs:
+        return outputs(policy.select(policy.spaces.flatten(parts)))
+
+    return act.get_concrete_function(**named)
+
+
+def outputs(found: Extraction) -> Outputs:
+    """Names what every signature gives."""
+    return {"action": found.action, "q_value": found.q_value, "value": found.value}
+
+
+@contextlib.contextmanager
+def quiet() -> Iterator[None]:
+    """Hides remarks of PolicySaver and TFLite on what they name, skip and convert."""
+    logger = logging.getLogger("absl")
+    level = logger.level
+    logger.setLevel(logging.ERROR)
+    try:
+        with warnings.catch_warnings(), filtered_stderr(only_on_error=True):
+            warnings.simplefilter("ignore")
+            yield
+    finally:
+        logger.setLevel(level)

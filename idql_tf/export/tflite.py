@@ -1,0 +1,65 @@
+"""Converts an `IdqlPolicy` to TFLite, for devices without TensorFlow."""
+
+from __future__ import annotations
+
+import tempfile
+
+import tensorflow as tf
+
+from idql_tf.errors import UserError
+from idql_tf.export.saved_model import Outputs, outputs, quiet
+from idql_tf.policies import IdqlPolicy
+
+
+def convert(policy: IdqlPolicy, float16: bool) -> bytes:
+    """Converts the argmax policy of one observation; weights float32 or float16.
+
+    TFLite has neither stateless random numbers nor assertions. So there are two
+    signatures, and a non-finite observation gives `safe_action` or, without one,
+    values that are not finite:
+
+    serving_default: observation float32 [1, D] -> action [1, A], q_value [1], value
+      [1]; draws afresh at every call.
+    with_noise: the same with noise float32 [S, T, N, A], standard normal; a function
+      of its inputs.
+
+    Raises:
+      UserError: the policy does not choose by argmax.
+    """
+    if policy.extraction != "argmax":
+        raise UserError(
+            f"TFLite models choose by argmax, found extraction '{policy.extraction}'; "
+            "export with --extraction argmax"
+        )
+    with tempfile.TemporaryDirectory() as folder, quiet():
+        module = _OneObservation(policy)
+        signatures = {"serving_default": module.act, "with_noise": module.with_noise}
+        tf.saved_model.save(module, folder, signatures)
+        converter = tf.lite.TFLiteConverter.from_saved_model(
+            folder, signature_keys=[*signatures]
+        )
+        if float16:
+            converter.optimizations = [tf.lite.Optimize.DEFAULT]
+            converter.target_spec.supported_types = [tf.float16]
+        return converter.convert()
+
+
+class _OneObservation(tf.Module):
+    def __init__(self, policy: IdqlPolicy) -> None:
+        super().__init__(name="one_observation")
+        self._weights = policy.variables()
+        self._best_of = policy.best_of
+        self._noise_shape = policy.noise_shape
+        size = policy.spaces.observation_size
+        observation = tf.TensorSpec([1, size], tf.float32, "observation")
+        noise = tf.TensorSpec(self._noise_shape, tf.float32, "noise")
+        self.act = tf.function(self._act, [observation], autograph=False)
+        self.with_noise = tf.function(
+            self._with_noise, [observation, noise], autograph=False
+        )
+
+    def _with_noise(self, observation: tf.Tensor, noise: tf.Tensor) -> Outputs:
+        return outputs(self._best_of(observation, noise))
+
+    def _act(self, observation: tf.Tensor) -> Outputs:
+        return self._with_noise(observation, tf.random.normal(self._noise_shape))

@@ -1,0 +1,203 @@
+"""What `launch/export.py` does."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import os
+import pathlib
+import shutil
+import tempfile
+from collections.abc import Sequence
+from typing import Any
+
+from rich.console import Console
+
+from idql_tf import config, extraction
+from idql_tf.errors import UserError
+from idql_tf.export import card, parity, saved_model, tflite
+from idql_tf.policies import IdqlPolicy
+from idql_tf.runs import directory
+from idql_tf.runs import policy as run_policy
+from idql_tf.runs.directory import Run
+
+# Above this part of the choice's worth, a lower precision is worth a warning.
+_NOTICEABLE = 0.05
+_CHECKED = 256
+
+
+@dataclasses.dataclass(frozen=True)
+class Request:
+    """What to export.
+
+    Attributes:
+      seed: training seed; None takes the run's first.
+      ensemble: take all seeds, as one policy.
+      method: one of `extraction.METHODS`.
+      num_candidates: N; None takes the run's largest. Of an ensemble, each seed
+        proposes N / S of them, rounded up.
+      bfloat16: dense layers in bfloat16.
+      tflite: also write model_float32.tflite and model_float16.tflite.
+      safe_action: answer to a non-finite observation; None: an assertion error.
+    """
+
+    seed: int | None = None
+    ensemble: bool = False
+    method: str = "argmax"
+    num_candidates: int | None = None
+    bfloat16: bool = False
+    tflite: bool = False
+    safe_action: tuple[float, ...] | None = None
+
+
+def export(
+    run_dir: str,
+    output: str,
+    request: Request,
+    gin_files: Sequence[str] = (),
+    gin_params: Sequence[str] = (),
+) -> None:
+    """Writes a run's policy as a SavedModel, checked against the policy itself.
+
+    The directory appears complete or not at all.
+
+    Args:
+      run_dir: a run of `train`.
+      output: the directory to make.
+      request: what to export.
+      gin_files: read after the run's configuration.
+      gin_params: read last.
+
+    Raises:
+      UserError: there is no run, checkpoint or seed of that name, `output` exists or
+        cannot be made, or a setting does not fit.
+      ParityError: the exported model does not act as the policy.
+    """
+    console = Console(soft_wrap=True, highlight=False, markup=False)
+    target = pathlib.Path(output)
+    _check_target(target)
+    run = directory.open_run(run_dir, gin_files, gin_params)
+    spec = directory.read_spec(run.path)
+    total = request.num_candidates or max(n for _, n in spec["methods"])
+    extraction.check_method(request.method, total)
+    console.print(f"restoring {run.path}")
+    learner = run_policy.restore(run)
+    policy = _policy(run, learner, request, total, False)
+    reference = policy
+    if request.bfloat16:
+        policy = _policy(run, run_policy.restore(run), request, total, True)
+    part = pathlib.Path(tempfile.mkdtemp(prefix=f".{target.name}-", dir=target.parent))
+    try:
+        part.chmod(0o755)
+        console.print(f"writing and checking {target}")
+        checks = _write(policy, reference, spec, part, request)
+        content = {
+            **card.describe(policy, spec, _seeds(run, request)),
+            "precision": "bfloat16" if request.bfloat16 else "float32",
+            "non_finite_observation": request.safe_action or "assertion error",
+            "scores": card.scores(_summary(run), request.method, total),
+            "parity": checks,
+            "files": {p.name: p.stat().st_size for p in _files(part)},
+            "updates": {
+                "critic": int(learner.critic_step),
+                "behavior": int(learner.behavior_step),
+            },
+            "versions": directory.versions(),
+            "trained_with": spec["versions"],
+            "config": config.current().splitlines(),
+        }
+        (part / "model_card.json").write_text(json.dumps(content, indent=1))
+        os.rename(part, target)
+    except BaseException:
+        shutil.rmtree(part, ignore_errors=True)
+        raise
+    _report(console, target, policy, content)
+
+
+def _check_target(target: pathlib.Path) -> None:
+    if target.exists() or target.is_symlink():
+        raise UserError(f"{target} exists; name a new --output, nothing is overwritten")
+    try:
+        target.parent.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise UserError(f"{target} cannot be made: {error}") from error
+    if not os.access(target.parent, os.W_OK):
+        raise UserError(f"{target.parent} is not writable; name another --output")
+
+
+def _policy(
+    run: Run, learner: Any, request: Request, total: int, bfloat16: bool
+) -> IdqlPolicy:
+    seeds = _seeds(run, request)
+    return run_policy.make(
+        run,
+        learner,
+        None if request.ensemble else seeds[0],
+        -(-total // len(seeds)),
+        request.method,
+        bfloat16=bfloat16,
+        safe_action=request.safe_action,
+        xla=False,
+    )
+
+
+def _write(
+    policy: IdqlPolicy,
+    reference: IdqlPolicy,
+    spec: dict[str, Any],
+    folder: pathlib.Path,
+    request: Request,
+) -> dict[str, parity.Numbers]:
+    """Writes the models; returns how far each is from the float32 policy."""
+    inputs = parity.observations(
+        spec.get("observation_statistics"), policy.spaces.observation_size, _CHECKED
+    )
+    saved_model.write(policy, folder)
+    checks = {"saved_model": parity.of_saved_model(policy, folder, inputs)}
+    if request.bfloat16:
+        checks["bfloat16"] = parity.of_precision(reference, policy, inputs)
+    for name in ("float32", "float16") if request.tflite else ():
+        model = tflite.convert(reference, float16=name == "float16")
+        (folder / f"model_{name}.tflite").write_bytes(model)
+        checks[f"tflite_{name}"] = parity.of_tflite(reference, model, inputs)
+    return checks
+
+
+def _seeds(run: Run, request: Request) -> list[int]:
+    if request.ensemble:
+        return [*run.seeds]
+    return [run.seeds[0] if request.seed is None else request.seed]
+
+
+def _summary(run: Run) -> dict[str, Any] | None:
+    try:
+        return json.loads(run.file("summary.json").read_text())
+    except (OSError, ValueError):
+        return None
+
+
+def _files(folder: pathlib.Path) -> list[pathlib.Path]:
+    return sorted(p for p in folder.rglob("*") if p.is_file())
+
+
+def _report(
+    console: Console, target: pathlib.Path, policy: IdqlPolicy, content: dict[str, Any]
+) -> None:
+    spaces = policy.spaces
+    console.print(
+        f"observation {spaces.observation_size} -> action {spaces.action_size}; "
+        f"{policy.extraction} of {policy.num_candidates} candidates from seeds "
+        f"{', '.join(map(str, content['seeds']))}"
+    )
+    for name, numbers in content["parity"].items():
+        text = f"largest action difference {numbers['largest_action_difference']:.1g}"
+        if "lost_gain" in numbers:
+            text += f", loses {100 * numbers['lost_gain']:.2g} % of the choice's worth"
+            if numbers["lost_gain"] > _NOTICEABLE:
+                text += " (warning: that is much)"
+        console.print(f"checked {name}: {text}")
+    measured = content["scores"]["measured"]
+    if measured is None:
+        console.print(f"score: {content['scores']['note']}")
+    size = sum(content["files"].values()) / 2**20
+    console.print(f"exported: {target} ({size:.1f} MiB, see model_card.json)")

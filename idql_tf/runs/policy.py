@@ -1,0 +1,109 @@
+"""The policy of a trained run."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+from typing import Any
+
+import tensorflow as tf
+from tf_agents.specs import tensor_spec
+from tf_agents.trajectories import time_step as ts
+
+from idql_tf.environments import py_environment
+from idql_tf.errors import UserError
+from idql_tf.nn.dense import use_bfloat16
+from idql_tf.policies import IdqlPolicy
+from idql_tf.runs import jobs
+from idql_tf.runs.directory import Run
+from idql_tf.training.checkpoints import Checkpoints
+from idql_tf.training.learner import IdqlLearner, take_member
+
+
+def restore(run: Run) -> IdqlLearner:
+    """Builds the run's learner and loads its newest checkpoint.
+
+    The run's configuration must be in force (`directory.open_run`).
+
+    Raises:
+      UserError: there is no checkpoint, or none that fits.
+    """
+    learner = jobs.make_learner(run)
+    checkpoints = Checkpoints(run.file("checkpoints"), learner, keep=1)
+    checkpoints.restore()
+    for reason in checkpoints.skipped:
+        print(f"skipped a damaged checkpoint: {reason}", file=sys.stderr)
+    if not int(learner.critic_step):
+        raise UserError(f"{run.path} has no checkpoint yet; run train.py first")
+    return learner
+
+
+def make(
+    run: Run,
+    learner: IdqlLearner,
+    seed: int | None,
+    num_candidates: int,
+    extraction: str,
+    bfloat16: bool = False,
+    safe_action: Sequence[float] | None = None,
+    **options: Any,
+) -> IdqlPolicy:
+    """Makes the policy of one seed of a run, or of all as an ensemble.
+
+    Args:
+      run: the run.
+      learner: its restored learner, left as it is.
+      seed: one of the run's seeds; None pools them.
+      num_candidates: N, of every seed where they are pooled.
+      extraction: one of `extraction.METHODS`.
+      bfloat16: round the dense layers' weights and inputs to bfloat16.
+      safe_action: see `IdqlPolicy`.
+      **options: further arguments of `IdqlPolicy`.
+
+    Raises:
+      UserError: the run has no such seed, or its environment does not fit its data.
+    """
+    if seed is not None and seed not in run.seeds:
+        raise UserError(
+            f"{run.path} has no seed {seed}; expected one of "
+            f"{', '.join(map(str, run.seeds))}"
+        )
+    if seed is not None:
+        learner = take_member(learner, run.seeds.index(seed))
+    if bfloat16:
+        use_bfloat16([learner.critic.target_q, learner.critic.value])
+        use_bfloat16([learner.behavior.average])
+    info = run.info
+    action_spec = tensor_spec.BoundedTensorSpec(
+        [info.action_size], tf.float32, info.action_low, info.action_high, "action"
+    )
+    return IdqlPolicy(
+        _time_step_spec(run),
+        action_spec,
+        learner.critic,
+        learner.behavior,
+        num_candidates,
+        extraction,
+        observation_keys=info.observation_keys or None,
+        pooled=seed is None,
+        safe_action=safe_action,
+        **options,
+    )
+
+
+def _time_step_spec(run: Run) -> ts.TimeStep:
+    """Specs of what the run's environment gives; flat where it records none."""
+    info = run.info
+    if info.env_spec is None:
+        return ts.time_step_spec(
+            tf.TensorSpec([info.observation_size], tf.float32, "observation")
+        )
+    environment = py_environment.load(info.env_spec)
+    spec = tensor_spec.from_spec(environment.observation_spec())
+    environment.close()
+    if isinstance(spec, dict) != bool(info.observation_keys):
+        raise UserError(
+            f"the environment of {run.path} observes {spec}; the data recorded keys "
+            f"{list(info.observation_keys)}; export with the data's environment"
+        )
+    return ts.time_step_spec(spec)
