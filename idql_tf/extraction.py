@@ -142,17 +142,17 @@ def probabilities(
     return weights(method, candidates.q, candidates.value, critic, **given)
 
 
-def choose(probabilities: tf.Tensor, draws: tf.Tensor) -> tf.Tensor:
+def choose(p: tf.Tensor, draws: tf.Tensor) -> tf.Tensor:
     """Picks candidates by inverse transform.
 
     Args:
-      probabilities: [S, B, N].
+      p: probabilities [S, B, N].
       draws: uniform [S, B] in [0, 1).
 
     Returns:
       int32 [S, B] in {0, ..., N - 1}.
     """
-    cumulative = tf.cumsum(probabilities, axis=-1)
+    cumulative = tf.cumsum(p, axis=-1)
     # Rounding may leave the last sum below one and a draw above it.
     below = cumulative[..., :-1] <= draws[..., None] * cumulative[..., -1:]
     return tf.reduce_sum(tf.cast(below, tf.int32), -1)
@@ -207,7 +207,7 @@ def extract(
     )
     if method == "argmax":
         return pick(candidates, tf.argmax(candidates.q, -1, output_type=tf.int32))
-    probabilities = weights(method, candidates.q, candidates.value, critic, temperature)
+    p = probabilities(method, candidates, critic, temperature)
     keys = randomness.keys(seeds[: candidates.q.shape[0]], "choice", step)
     draws = randomness.uniform(keys, [tf.shape(observations)[1]])
-    return pick(candidates, choose(probabilities, draws))
+    return pick(candidates, choose(p, draws))

@@ -157,7 +157,7 @@ class Behavior(tf.Module):
         steps = net.step_features(tf.range(num_steps))
         of_observation = net.observation_features(observations)[:, :, None]
 
-        def predict_noise(x: tf.Tensor, t: tf.Tensor) -> tf.Tensor:
+        def predict_noise(x: tf.Tensor, t: int) -> tf.Tensor:
             h = tf.reshape(
                 net.action_features(x), [seeds, batch, num_candidates, hidden]
             )
