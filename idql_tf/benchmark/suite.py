@@ -35,6 +35,7 @@ class Settings:
       num_transitions: of the synthetic data.
       num_seeds: stack sizes S of the updates.
       num_candidates: N of the policy calls.
+      exported_candidates: N of the exported model.
       batch_sizes: observations B per policy call.
       repeats: timed calls of each thing, taken in turns.
       stacking_repeats: the same for stacked against unstacked.
@@ -50,6 +51,7 @@ class Settings:
     num_transitions: int
     num_seeds: Sequence[int]
     num_candidates: Sequence[int]
+    exported_candidates: int
     batch_sizes: Sequence[int]
     repeats: int
     stacking_repeats: int
@@ -114,6 +116,7 @@ def measure(
         "updates": [],
         "stacking": [],
         "extraction": [],
+        "exported": [],
     }
 
     def timer(title: str, repeats: int, call_seconds: float) -> workloads.Timer:
@@ -165,11 +168,16 @@ def _one_size(
             of_policy, learner, count, settings.batch_sizes
         ):
             yield "extraction", row
+    of_export = timer(f"{size}: exported", settings.repeats, settings.policy_seconds)
+    for row in workloads.exported(
+        of_export, learner, settings.exported_candidates, settings.batch_sizes
+    ):
+        yield "exported", row
 
 
 def _num_calls(settings: Settings) -> int:
     updates = len(settings.num_seeds) * (2 + 2 * len(workloads.WORKS))
-    policies = 2 * len(settings.num_candidates) * len(settings.batch_sizes)
+    policies = 2 * (len(settings.num_candidates) + 1) * len(settings.batch_sizes)
     sizes = len(settings.sizes)
     calls = (2 + sizes * (updates + policies)) * (settings.repeats + 2)
     return calls + 2 * sizes * (settings.stacking_repeats + 2)

@@ -26,9 +26,9 @@ def render(results: dict[str, Any]) -> str:
     parts = [_machine(results)]
     for size in results["settings"]["sizes"]:
         parts.append(_updates([r for r in results["updates"] if r["size"] == size]))
-        parts.append(
-            _extraction([r for r in results["extraction"] if r["size"] == size])
-        )
+        for name, kind in (("policy", "extraction"), ("exported", "exported")):
+            rows = [r for r in results[kind] if r["size"] == size]
+            parts.append(_extraction(f"{name}: {size}", rows))
     sure = verdicts.idle(results["machine"])
     parts.append("\n".join(_verdict(v, sure) for v in results["verdicts"]))
     return "\n\n".join(part for part in parts if part)
@@ -78,10 +78,10 @@ def _updates(rows: Sequence[dict[str, Any]]) -> str:
     return _aligned([header, *cells])
 
 
-def _extraction(rows: Sequence[dict[str, Any]]) -> str:
+def _extraction(title: str, rows: Sequence[dict[str, Any]]) -> str:
     if not rows:
         return ""
-    header = (f"policy: {rows[0]['size']}", *_POLICY_COLUMNS)
+    header = (title, *_POLICY_COLUMNS)
     cells = [
         (
             f"N = {row['num_candidates']}",

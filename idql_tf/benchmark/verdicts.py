@@ -7,6 +7,8 @@ from typing import Any
 # Our own bounds on its overhead over the machine's matrix products.
 LEAST_MATMUL_FRACTION = 0.70
 MOST_STACKING_COST = 0.03
+# Most time of an exported model's call over its products alone, by batch size.
+MOST_EXPORTED_COST = {1: 1.5, 64: 1.2}
 HEADLINE_WORK = "1 critic + 1 behaviour"
 
 
@@ -35,7 +37,11 @@ def judge(results: dict[str, Any]) -> list[dict[str, Any]]:
     if rows:
         judged = [_rate(rows[results["default_xla"]], size), *judged]
         judged.append(_xla(rows, results["default_xla"], size))
-    return judged
+    return judged + [
+        _exported(row)
+        for row in results["exported"]
+        if row["size"] == size and row["batch_size"] in MOST_EXPORTED_COST
+    ]
 
 
 def _rate(row: dict[str, Any], size: str) -> dict[str, Any]:
@@ -58,6 +64,18 @@ def _stacking(row: dict[str, Any]) -> dict[str, Any]:
         "text": (
             f"{row['size']} network, a stack of one against no stack: {cost:+.1%} time "
             f"(at most {MOST_STACKING_COST:+.0%})"
+        ),
+    }
+
+
+def _exported(row: dict[str, Any]) -> dict[str, Any]:
+    cost, most = 1.0 / row["matmul_fraction"], MOST_EXPORTED_COST[row["batch_size"]]
+    return {
+        "claim": f"exported_{row['batch_size']}",
+        "holds": cost <= most,
+        "text": (
+            f"exported {row['size']} model, B = {row['batch_size']}, N = "
+            f"{row['num_candidates']}: {cost:.2f} times its matmuls (at most {most})"
         ),
     }
 

@@ -5,6 +5,8 @@ Every function returns JSON-able rows and times the things it compares in turns.
 
 from __future__ import annotations
 
+import pathlib
+import tempfile
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -152,13 +154,45 @@ def extraction(
 ) -> list[Row]:
     """Argmax policy calls on [S, B, D] beside their products alone."""
     policy = compile_policy(learner, ("argmax", num_candidates))
+    calls = {batch: _acting(policy, learner, batch) for batch in batch_sizes}
+    return _policy_rows(timer, learner, num_candidates, calls)
+
+
+def exported(
+    timer: Timer, learner: IdqlLearner, num_candidates: int, batch_sizes: Sequence[int]
+) -> list[Row]:
+    """Calls of an exported model's serving_default beside their products alone."""
+    # Here, for every script imports this module and TF-Agents takes two seconds.
+    from idql_tf.export import saved_model
+
+    observation_size, _ = _sizes(learner)
+    policy = saved_model.flat_policy(learner.critic, learner.behavior, num_candidates)
+    with tempfile.TemporaryDirectory() as folder:
+        saved_model.write(policy, pathlib.Path(folder))
+        serve = tf.saved_model.load(folder).signatures["serving_default"]
+
+    def call(rows: tf.Tensor) -> Run:
+        def run(count: int) -> None:
+            for _ in range(count):
+                serve(observation=rows)["action"].numpy()
+
+        return run
+
+    calls = {batch: call(normal(batch, observation_size)) for batch in batch_sizes}
+    return _policy_rows(timer, learner, num_candidates, calls)
+
+
+def _policy_rows(
+    timer: Timer, learner: IdqlLearner, num_candidates: int, calls: dict[int, Run]
+) -> list[Row]:
+    """Times policy calls, by batch size, beside their products alone."""
     layers = {
         batch: flops.extraction(learner.behavior, learner.critic, batch, num_candidates)
-        for batch in batch_sizes
+        for batch in calls
     }
     runs: dict[Any, Run] = {}
-    for batch in batch_sizes:
-        runs[batch, "policy"] = _acting(policy, learner, batch)
+    for batch, call in calls.items():
+        runs[batch, "policy"] = call
         runs[batch, "matmul"] = repeated(products(layers[batch]))
     found = timer(runs)
     return [

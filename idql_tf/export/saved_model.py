@@ -10,7 +10,11 @@ from collections.abc import Iterator
 
 import tensorflow as tf
 from tf_agents.policies import policy_saver
+from tf_agents.specs import tensor_spec
+from tf_agents.trajectories import time_step as ts
 
+from idql_tf.behavior.updates import Behavior
+from idql_tf.critic.updates import Critic
 from idql_tf.extraction import Extraction
 from idql_tf.policies import IdqlPolicy
 from idql_tf.quiet import filtered_stderr
@@ -82,6 +86,16 @@ def _of_parts(policy: IdqlPolicy) -> tf.types.experimental.GenericFunction:
         return outputs(policy.select(policy.spaces.flatten(parts)))
 
     return act.get_concrete_function(**named)
+
+
+def flat_policy(critic: Critic, behavior: Behavior, num_candidates: int) -> IdqlPolicy:
+    """The argmax policy of plain observations [D] and actions in [-1, 1]."""
+    observation = tf.TensorSpec([critic.observation_size], tf.float32, "observation")
+    action = tensor_spec.BoundedTensorSpec(
+        [behavior.action_size], tf.float32, -1.0, 1.0, "action"
+    )
+    time_step = ts.time_step_spec(observation)
+    return IdqlPolicy(time_step, action, critic, behavior, num_candidates, xla=False)
 
 
 def outputs(found: Extraction) -> Outputs:

@@ -152,16 +152,18 @@ def test_the_whole_benchmark_at_tiny_sizes():
     loaded = json.loads(json.dumps(results, allow_nan=False))
     assert set(loaded) == {
         *("machine", "settings", "config", "rates", "updates", "stacking"),
-        *("extraction", "default_xla", "seconds", "verdicts"),
+        *("extraction", "exported", "default_xla", "seconds", "verdicts"),
     }
     assert len(loaded["updates"]) == 4 * 2
     assert len(loaded["extraction"]) == 2 * 2
+    assert len(loaded["exported"]) == 2
     assert [v["claim"] for v in loaded["verdicts"]] == [
         "matmul_fraction",
         "stacking",
         "xla",
+        "exported_1",
     ]
-    for row in loaded["updates"] + loaded["extraction"]:
+    for row in loaded["updates"] + loaded["extraction"] + loaded["exported"]:
         assert row["flops_per_second"] == row["flops"] / row["median_seconds"]
         assert 0.0 < row["matmul_fraction"] < 10.0
     both = {(r["work"], r["xla"]): r["flops"] for r in loaded["updates"]}
@@ -172,7 +174,7 @@ def test_the_whole_benchmark_at_tiny_sizes():
         results["machine"]["cores_taken_by_others"] = others
         lines = table.render(results).splitlines()
         assert max(map(len, lines)) <= table.WIDTH
-        assert sum(line.startswith(words) for line in lines) == 3
+        assert sum(line.startswith(words) for line in lines) == 4
         assert ("The machine was not idle" in lines[2]) == (others > 0)
 
 
@@ -184,13 +186,15 @@ def test_verdicts_follow_the_figures(fraction, ratio, on_seconds, holds):
     row = {"size": "paper", "num_seeds": 1, "work": verdicts.HEADLINE_WORK}
     off = {"xla": False, "median_seconds": 1.0, "matmul_fraction": fraction, **row}
     on = {"xla": True, "median_seconds": on_seconds, "matmul_fraction": 0.9, **row}
+    call = {"size": "paper", "num_candidates": 64, "batch_size": 64}
     results = {
         "settings": {"sizes": {"paper": ()}},
+        "exported": [call | {"matmul_fraction": fraction + 0.14}],
         "updates": [off, on],
         "stacking": [{"size": "paper", "ratio": ratio}],
         "default_xla": False,
     }
-    assert [v["holds"] for v in verdicts.judge(results)] == [holds] * 3
+    assert [v["holds"] for v in verdicts.judge(results)] == [holds] * 4
 
 
 def test_settings_without_repeats_are_refused():
