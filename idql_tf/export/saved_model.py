@@ -35,6 +35,9 @@ def write(policy: IdqlPolicy, directory: pathlib.Path) -> None:
       only where the environment has dict observations.
     action, get_initial_state, get_train_step, get_metadata: TF-Agents' PolicySaver.
 
+    Inputs of other shapes raise InvalidArgumentError; callers of signatures, in Python
+    as in C++, do not compare them by themselves.
+
     Args:
       policy: must be made with xla=False: few runtimes have a compiler linked in.
       directory: made anew.
@@ -44,7 +47,7 @@ def write(policy: IdqlPolicy, directory: pathlib.Path) -> None:
 
     @tf.function(input_signature=[observation], autograph=False)
     def act(observation: tf.Tensor) -> Outputs:
-        return outputs(policy.select(observation))
+        return outputs(policy.select(tf.ensure_shape(observation, [None, size])))
 
     @tf.function(
         input_signature=[
@@ -61,7 +64,8 @@ def write(policy: IdqlPolicy, directory: pathlib.Path) -> None:
         temperature: tf.Tensor,
         seed: tf.Tensor,
     ) -> Outputs:
-        found = policy.select(observation, seed, num_candidates, temperature)
+        rows = tf.ensure_shape(observation, [None, size])
+        found = policy.select(rows, seed, num_candidates, temperature)
         return outputs(found) | {"action_spread": found.spread}
 
     with quiet():
@@ -83,7 +87,10 @@ def _of_parts(policy: IdqlPolicy) -> tf.types.experimental.GenericFunction:
 
     @tf.function(autograph=False)
     def act(**parts: tf.Tensor) -> Outputs:
-        return outputs(policy.select(policy.spaces.flatten(parts)))
+        checked = {
+            key: tf.ensure_shape(parts[key], spec.shape) for key, spec in named.items()
+        }
+        return outputs(policy.select(policy.spaces.flatten(checked)))
 
     return act.get_concrete_function(**named)
 

@@ -11,6 +11,19 @@ from idql_tf.export.saved_model import Outputs, outputs, quiet
 from idql_tf.policies import IdqlPolicy
 
 
+def check_method(extraction: str) -> None:
+    """Refuses a choice that TFLite models cannot make.
+
+    Raises:
+      UserError: it is not argmax.
+    """
+    if extraction != "argmax":
+        raise UserError(
+            f"TFLite models choose by argmax, found extraction '{extraction}'; "
+            "export with --extraction argmax"
+        )
+
+
 def convert(policy: IdqlPolicy, float16: bool) -> bytes:
     """Converts the argmax policy of one observation; weights float32 or float16.
 
@@ -26,11 +39,7 @@ def convert(policy: IdqlPolicy, float16: bool) -> bytes:
     Raises:
       UserError: the policy does not choose by argmax.
     """
-    if policy.extraction != "argmax":
-        raise UserError(
-            f"TFLite models choose by argmax, found extraction '{policy.extraction}'; "
-            "export with --extraction argmax"
-        )
+    check_method(policy.extraction)
     with tempfile.TemporaryDirectory() as folder, quiet():
         module = _OneObservation(policy)
         signatures = {"serving_default": module.act, "with_noise": module.with_noise}

@@ -14,6 +14,7 @@ from typing import Any
 from rich.console import Console
 
 from idql_tf import config, extraction
+from idql_tf.environments import factory
 from idql_tf.errors import UserError
 from idql_tf.export import card, parity, saved_model, tflite
 from idql_tf.policies import IdqlPolicy
@@ -56,6 +57,7 @@ def export(
     request: Request,
     gin_files: Sequence[str] = (),
     gin_params: Sequence[str] = (),
+    env_id: str | None = None,
 ) -> None:
     """Writes a run's policy as a SavedModel, checked against the policy itself.
 
@@ -67,6 +69,7 @@ def export(
       request: what to export.
       gin_files: read after the run's configuration.
       gin_params: read last.
+      env_id: as of `runs.jobs.evaluate`.
 
     Raises:
       UserError: there is no run, checkpoint or seed of that name, `output` exists or
@@ -75,20 +78,24 @@ def export(
     """
     console = Console(soft_wrap=True, highlight=False, markup=False)
     target = pathlib.Path(output)
-    _check_target(target)
+    if os.path.lexists(target):
+        raise UserError(f"{target} exists; name a new --output, nothing is overwritten")
+    if env_id is not None:
+        factory.parse_spec(env_id)
     run = directory.open_run(run_dir, gin_files, gin_params)
     spec = directory.read_spec(run.path)
     total = request.num_candidates or max(n for _, n in spec["methods"])
     extraction.check_method(request.method, total)
+    if request.tflite:
+        tflite.check_method(request.method)
     console.print(f"restoring {run.path}")
     learner = run_policy.restore(run)
     policy = _policy(run, learner, request, total, False)
     reference = policy
     if request.bfloat16:
         policy = _policy(run, run_policy.restore(run), request, total, True)
-    part = pathlib.Path(tempfile.mkdtemp(prefix=f".{target.name}-", dir=target.parent))
+    part = _make_part(target)
     try:
-        part.chmod(0o755)
         console.print(f"writing and checking {target}")
         checks = _write(policy, reference, spec, part, request)
         content = {
@@ -106,7 +113,9 @@ def export(
             "trained_with": spec["versions"],
             "config": config.current().splitlines(),
         }
-        (part / "model_card.json").write_text(json.dumps(content, indent=1))
+        (part / "model_card.json").write_text(
+            json.dumps(content, indent=1, allow_nan=False)
+        )
         os.rename(part, target)
     except BaseException:
         shutil.rmtree(part, ignore_errors=True)
@@ -114,15 +123,17 @@ def export(
     _report(console, target, policy, content)
 
 
-def _check_target(target: pathlib.Path) -> None:
-    if target.exists() or target.is_symlink():
-        raise UserError(f"{target} exists; name a new --output, nothing is overwritten")
+def _make_part(target: pathlib.Path) -> pathlib.Path:
+    """Makes the directory, beside `target`, that becomes it when complete."""
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
+        part = tempfile.mkdtemp(prefix=f".{target.name}-", dir=target.parent)
+        os.chmod(part, 0o755)
     except OSError as error:
-        raise UserError(f"{target} cannot be made: {error}") from error
-    if not os.access(target.parent, os.W_OK):
-        raise UserError(f"{target.parent} is not writable; name another --output")
+        raise UserError(
+            f"{target} cannot be made: {error}; name another --output"
+        ) from error
+    return pathlib.Path(part)
 
 
 def _policy(

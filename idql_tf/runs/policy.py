@@ -14,10 +14,31 @@ from idql_tf.environments import py_environment
 from idql_tf.errors import UserError
 from idql_tf.nn.dense import use_bfloat16
 from idql_tf.policies import IdqlPolicy
-from idql_tf.runs import jobs
+from idql_tf.runs import directory, jobs
 from idql_tf.runs.directory import Run
 from idql_tf.training.checkpoints import Checkpoints
 from idql_tf.training.learner import IdqlLearner, take_member
+
+
+def load(run_dir: str, seed: int | None = None, **options: Any) -> IdqlPolicy:
+    """The policy of a trained run, for programs of one's own.
+
+    Puts the run's gin configuration in force.
+
+    Args:
+      run_dir: a run of `train`.
+      seed: training seed; None takes the run's first.
+      **options: further arguments of `make`; by default argmax of the largest number
+        of candidates that the run evaluates.
+
+    Raises:
+      UserError: as `restore` and `make`.
+    """
+    run = directory.open_run(run_dir, (), ())
+    methods = directory.read_spec(run.path)["methods"]
+    given = {"num_candidates": max(n for _, n in methods), "extraction": "argmax"}
+    chosen = run.seeds[0] if seed is None else seed
+    return make(run, restore(run), chosen, **given | options)
 
 
 def restore(run: Run) -> IdqlLearner:

@@ -56,10 +56,11 @@ def test_looks_like_the_real_thing(name, shared_datasets, tmp_path):
 
     real = stacked(expected, "rewards").sum(axis=1)
     # Ours rests at its targets and theirs does not: longer visits, calmer actions.
-    assert abs(returns.mean() - real.mean()) < 8
-    assert abs(returns.std() - real.std()) < 12
-    assert abs((returns == 0).mean() - (real == 0).mean()) < 0.15
-    for suffix, tolerance in (("actions", 0.2), ("/observation", 0.6)):
+    # Measured with seeds 0 and 1: 4.7, 7.7, 0.06; actions 0.07, observations 0.31.
+    assert abs(returns.mean() - real.mean()) < 6
+    assert abs(returns.std() - real.std()) < 8
+    assert abs((returns == 0).mean() - (real == 0).mean()) < 0.08
+    for suffix, tolerance in (("actions", 0.1), ("/observation", 0.35)):
         spread = [stacked(a, suffix).std(axis=(0, 1)) for a in (found, expected)]
         np.testing.assert_allclose(*spread, atol=tolerance)
 
