@@ -48,17 +48,14 @@ def load_text(
 
 
 def add_defaults() -> None:
-    """Reads gin/base.gin below what is bound already, unless it is in force.
+    """Reads gin/base.gin below what is bound already.
 
     For programs with a gin configuration of their own, or with none.
     """
     register()
-    try:
-        gin.query_parameter("%BEHAVIOR_STEPS")
-    except ValueError:
-        own = gin.config_str()
-        with gin.unlock_config():
-            gin.parse_config([BASE.read_text(), own])
+    own = gin.config_str()
+    with gin.unlock_config():
+        gin.parse_config([BASE.read_text(), own])
 
 
 def register() -> None:

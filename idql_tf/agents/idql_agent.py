@@ -48,13 +48,16 @@ class IdqlAgent(tf_agent.TFAgent):
     `train` call takes one V and one Q step and `num_behavior_updates` behaviour
     steps, each of these on its own share of the batch.
 
+    `loss` is that of `train` with dropout off and the averaged score network, unless
+    `training`. One replica only: a tf.distribute strategy with more is refused.
+
     Transitions that lead from one episode into the next (`is_boundary`) count
     nothing: their losses weigh zero.
 
     Args:
       time_step_spec: observations are a TensorSpec or a dict of them.
       action_spec: a bounded float vector [A].
-      num_candidates: N of both policies.
+      num_candidates: N of both policies; the paper takes 32 to 128.
       extraction: of `policy`: 'argmax', 'implicit' or 'softmax'.
       collect_extraction: of `collect_policy`; the paper's two online variants are
         'implicit' and 'argmax'.
@@ -65,8 +68,10 @@ class IdqlAgent(tf_agent.TFAgent):
         that of `idql_tf.data`.
       seed: of initial weights and all draws of training.
       debug_summaries: as in TFAgent.
-      summarize_grads_and_vars: as in TFAgent.
+      summarize_grads_and_vars: histograms of the trained variables; gradients are
+        not summarized.
       train_step_counter: counts `train` calls; None takes the global step.
+      name: of the module.
 
     Raises:
       UserError: a spec is of a kind that IDQL does not take, or a number is wrong.
@@ -76,7 +81,7 @@ class IdqlAgent(tf_agent.TFAgent):
         self,
         time_step_spec: ts.TimeStep,
         action_spec: types.NestedTensorSpec,
-        num_candidates: int,
+        num_candidates: int = 64,
         extraction: str = "argmax",
         collect_extraction: str = "implicit",
         num_behavior_updates: int = 2,
@@ -86,8 +91,9 @@ class IdqlAgent(tf_agent.TFAgent):
         debug_summaries: bool = False,
         summarize_grads_and_vars: bool = False,
         train_step_counter: tf.Variable | None = None,
+        name: str = "IdqlAgent",
     ) -> None:
-        tf.Module.__init__(self, name="IdqlAgent")
+        tf.Module.__init__(self, name=name)
         if num_behavior_updates < 0 or (critic_batch_size or 1) < 1:
             raise UserError(
                 f"num_behavior_updates is {num_behavior_updates} and "
@@ -132,6 +138,12 @@ class IdqlAgent(tf_agent.TFAgent):
     def _train(
         self, experience: types.NestedTensor, weights: types.Tensor | None
     ) -> tf_agent.LossInfo:
+        if tf.distribute.get_strategy().num_replicas_in_sync > 1:
+            raise UserError(
+                "IdqlAgent does not average gradients over replicas, found "
+                f"{tf.distribute.get_strategy().num_replicas_in_sync}; expected 1; use "
+                "tf.distribute.get_strategy() or OneDeviceStrategy"
+            )
         batch = self._batch(experience, weights)
         metrics = self.critic.update(_rows(batch, 0, self._critic_batch_size))
         losses = [
@@ -182,6 +194,11 @@ class IdqlAgent(tf_agent.TFAgent):
     def _shares(self, batch: CriticBatch) -> list[CriticBatch]:
         count = self._num_behavior_updates
         rows = tf.shape(batch.rewards)[1]
+        if (batch.rewards.shape[1] or count) < count:
+            raise UserError(
+                f"a batch of {batch.rewards.shape[1]} cannot be shared among "
+                f"{count} behaviour updates; expected at least one row for each"
+            )
         edges = [rows * i // count for i in range(count + 1)]
         return [_rows(batch, a, b) for a, b in zip(edges, edges[1:], strict=False)]
 
@@ -200,8 +217,15 @@ class IdqlAgent(tf_agent.TFAgent):
         for name, value in extra._asdict().items():
             tf.summary.scalar(f"Losses/{name}", value, self.train_step_counter)
         if self.summarize_grads_and_vars:
-            for variable in (*self.critic.variables, *self.behavior.score.variables):
-                tf.summary.histogram(variable.name, variable, self.train_step_counter)
+            trained = {
+                "q": self.critic.q.trainable_variables,
+                "value": self.critic.value.trainable_variables,
+                "score": self.behavior.score.trainable_variables,
+            }
+            for name, variables in trained.items():
+                for i, variable in enumerate(variables):
+                    tag = f"Variables/{name}/{i}"
+                    tf.summary.histogram(tag, variable, self.train_step_counter)
 
 
 def _rows(

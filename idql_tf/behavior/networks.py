@@ -45,6 +45,10 @@ class ScoreNetwork(keras.Model, abc.ABC):
         stacked: bool = True,
     ) -> None:
         super().__init__(name="score")
+        if len(condition_dims) != 2:
+            raise UserError(
+                f"condition_dims is {tuple(condition_dims)}; expected two layer sizes"
+            )
         self._seeds = tuple(seeds)
         self._stack = (len(self._seeds),) if stacked else ()
         self._sizes = (action_size, observation_size)

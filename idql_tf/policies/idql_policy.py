@@ -7,7 +7,6 @@ from typing import NamedTuple
 
 import numpy as np
 import tensorflow as tf
-import tensorflow_probability as tfp
 from tf_agents.policies import tf_policy
 from tf_agents.trajectories import policy_step
 from tf_agents.trajectories import time_step as ts
@@ -20,6 +19,7 @@ from idql_tf.errors import UserError
 from idql_tf.extraction import Extraction
 from idql_tf.nn import dense, fused
 from idql_tf.policies.spaces import Spaces
+from idql_tf.policies.weighted_points import WeightedPoints
 
 _STEP_MASK = 2**40 - 1  # of idql_tf.nn.randomness
 
@@ -269,16 +269,14 @@ class IdqlPolicy(tf_policy.TFPolicy):
     def _distribution(
         self, time_step: ts.TimeStep, policy_state: types.NestedTensor
     ) -> policy_step.PolicyStep:
-        """The weighted candidates drawn in this call, as a distribution.
+        """What is chosen among the candidates drawn in this call.
+
+        With argmax that is one point, else the weighted candidates. Over the draws of
+        candidates neither has a density that can be written down.
 
         Raises:
-          NotImplementedError: under argmax, or with `emit_info`.
+          NotImplementedError: with `emit_info`.
         """
-        if self.extraction == "argmax":
-            raise NotImplementedError(
-                "the best of N drawn candidates has no distribution that can be "
-                "written down; call action(), or use extraction='implicit'"
-            )
         if self.info_spec:
             raise NotImplementedError(
                 "info tells about one chosen action, which a distribution has not; "
@@ -293,16 +291,15 @@ class IdqlPolicy(tf_policy.TFPolicy):
             self.num_candidates,
             self._pooled,
         )
-        probabilities = choice.probabilities(
-            self.extraction, drawn, critic, self._temperature
-        )
+        if self.extraction == "argmax":
+            best = tf.argmax(drawn.q[0], -1)
+            probabilities = tf.one_hot(best, tf.shape(drawn.q)[-1])
+        else:
+            probabilities = choice.probabilities(
+                self.extraction, drawn, critic, self._temperature
+            )[0]
         points = self.spaces.to_env_action(drawn.actions[0])
-        distribution = tfp.distributions.MixtureSameFamily(
-            tfp.distributions.Categorical(probs=probabilities[0]),
-            tfp.distributions.Independent(
-                tfp.distributions.Deterministic(points), reinterpreted_batch_ndims=1
-            ),
-        )
+        distribution = WeightedPoints(points, probabilities)
         return policy_step.PolicyStep(distribution, policy_state, ())
 
 
