@@ -38,7 +38,7 @@ def _clear():
 def test_every_file_parses_and_trains(name):
     config.load([name], SMALL)
     settings = offline.Settings()
-    assert settings.critic_steps >= 30_000
+    assert settings.critic_steps >= 15_000
     learner = IdqlLearner(5, 2, (0,))
     metrics = learner.train(tiny_learner.arrays(), 3, 3)
     assert all(abs(float(v[0])) < 1e3 for v in metrics.values())
