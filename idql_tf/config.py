@@ -48,14 +48,24 @@ def load_text(
 
 
 def add_defaults() -> None:
-    """Reads gin/base.gin below what is bound already.
+    """Binds what gin/base.gin binds and nothing else has.
 
     For programs with a gin configuration of their own, or with none.
     """
     register()
-    own = gin.config_str()
     with gin.unlock_config():
-        gin.parse_config([BASE.read_text(), own])
+        for line in BASE.read_text().splitlines():
+            name, is_binding, _ = line.partition(" = ")
+            if is_binding and not line.startswith("#") and not _is_bound(name):
+                gin.parse_config(line)
+
+
+def _is_bound(name: str) -> bool:
+    try:
+        gin.query_parameter(name if "." in name else f"%{name}")
+    except ValueError:
+        return False
+    return True
 
 
 def register() -> None:

@@ -94,7 +94,9 @@ class IdqlAgent(tf_agent.TFAgent):
         name: str = "IdqlAgent",
     ) -> None:
         tf.Module.__init__(self, name=name)
-        if num_behavior_updates < 0 or (critic_batch_size or 1) < 1:
+        if num_behavior_updates < 0 or (
+            critic_batch_size is not None and critic_batch_size < 1
+        ):
             raise UserError(
                 f"num_behavior_updates is {num_behavior_updates} and "
                 f"critic_batch_size {critic_batch_size}; expected at least 0 and 1"
@@ -145,10 +147,11 @@ class IdqlAgent(tf_agent.TFAgent):
                 "tf.distribute.get_strategy() or OneDeviceStrategy"
             )
         batch = self._batch(experience, weights)
+        shares = self._shares(batch)
         metrics = self.critic.update(_rows(batch, 0, self._critic_batch_size))
         losses = [
             self.behavior.update(part.observations, part.actions, part.weights)["loss"]
-            for part in self._shares(batch)
+            for part in shares
         ]
         self.train_step_counter.assign_add(1)
         behavior_loss = tf.add_n(losses) / len(losses) if losses else tf.zeros([1])
@@ -199,7 +202,7 @@ class IdqlAgent(tf_agent.TFAgent):
                 f"a batch of {batch.rewards.shape[1]} cannot be shared among "
                 f"{count} behaviour updates; expected at least one row for each"
             )
-        edges = [rows * i // count for i in range(count + 1)]
+        edges = [rows * i // max(count, 1) for i in range(count + 1)]
         return [_rows(batch, a, b) for a, b in zip(edges, edges[1:], strict=False)]
 
     def _info(

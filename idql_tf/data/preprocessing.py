@@ -33,8 +33,8 @@ def key_order(
     if unknown or not wanted or len(set(wanted)) < len(wanted):
         found = unknown[0] if unknown else list(wanted)
         raise UserError(
-            f"load_dataset.observation_keys names {found!r}; expected different keys "
-            f"out of {', '.join(sorted(available)) or 'none'}; correct the binding"
+            f"observation_keys (load_dataset's in gin) names {found!r}; expected "
+            f"different keys out of {', '.join(sorted(available)) or 'none'}"
         )
     return tuple(wanted)
 
@@ -72,4 +72,5 @@ def to_env_action(
     """Maps unit actions [..., A] in [-1, 1] to float32 environment units."""
     low, high = np.asarray(low, np.float32), np.asarray(high, np.float32)
     unit = np.clip(np.asarray(actions, np.float32), -1.0, 1.0)
-    return low + (unit + 1.0) * 0.5 * (high - low)
+    # Rounding may leave the interval by one unit in the last place.
+    return np.clip(low + (unit + 1.0) * 0.5 * (high - low), low, high)

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import tempfile
 
+import numpy as np
 import tensorflow as tf
 
 from idql_tf.errors import UserError
 from idql_tf.export.saved_model import Outputs, outputs, quiet
 from idql_tf.policies import IdqlPolicy
+from idql_tf.policies.idql_policy import finite_rows
 
 
 def check_method(extraction: str) -> None:
@@ -28,8 +30,8 @@ def convert(policy: IdqlPolicy, float16: bool) -> bytes:
     """Converts the argmax policy of one observation; weights float32 or float16.
 
     TFLite has neither stateless random numbers nor assertions. So there are two
-    signatures, and a non-finite observation gives `safe_action` or, without one,
-    values that are not finite:
+    signatures, and a non-finite observation gives `safe_action` or, without one, an
+    action of NaN; `q_value` and `value` are NaN either way:
 
     serving_default: observation float32 [1, D] -> action [1, A], q_value [1], value
       [1]; draws afresh at every call.
@@ -59,6 +61,8 @@ class _OneObservation(tf.Module):
         self._weights = policy.variables()
         self._best_of = policy.best_of
         self._noise_shape = policy.noise_shape
+        safe = policy._safe_action
+        self._fallback = policy.spaces.low + np.nan if safe is None else safe
         size = policy.spaces.observation_size
         observation = tf.TensorSpec([1, size], tf.float32, "observation")
         noise = tf.TensorSpec(self._noise_shape, tf.float32, "noise")
@@ -68,7 +72,16 @@ class _OneObservation(tf.Module):
         )
 
     def _with_noise(self, observation: tf.Tensor, noise: tf.Tensor) -> Outputs:
-        return outputs(self._best_of(observation, noise))
+        # TFLite's argmax of NaN is no index: the networks see finite numbers only.
+        finite = finite_rows(observation)
+        known = tf.where(finite[:, None], observation, 0.0)
+        found = outputs(self._best_of(known, noise))
+        unknown = tf.where(finite, 0.0, np.nan)
+        return {
+            "action": tf.where(finite[:, None], found["action"], self._fallback),
+            "q_value": found["q_value"] + unknown,
+            "value": found["value"] + unknown,
+        }
 
     def _act(self, observation: tf.Tensor) -> Outputs:
         return self._with_noise(observation, tf.random.normal(self._noise_shape))

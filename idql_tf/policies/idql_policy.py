@@ -133,18 +133,17 @@ class IdqlPolicy(tf_policy.TFPolicy):
           The `Extraction` with axes [B, ...] and actions in environment units.
         """
         observation = tf.cast(observation, tf.float32)
-        if self._safe_action is None:
-            finite = finite_rows(observation)
-            bad = tf.where(~finite)[:1, 0]
-            tf.debugging.Assert(
-                tf.reduce_all(finite),
-                ["observation is not finite in row", bad, "of the batch"],
-            )
+        self._check(observation)
         words = _seed_words(seed)
         if num_candidates is None and temperature is None:
             found = self._compiled(observation, words)
         else:
-            found = self._with_options(observation, words, num_candidates, temperature)
+            found = self._with_options(
+                observation,
+                words,
+                tf.constant(0) if num_candidates is None else num_candidates,
+                tf.constant(0.0) if temperature is None else temperature,
+            )
         return self._made_safe(observation, found)
 
     def best_of(self, observation: tf.Tensor, noise: tf.Tensor) -> Extraction:
@@ -190,6 +189,17 @@ class IdqlPolicy(tf_policy.TFPolicy):
         steps = behavior.coefficients.num_steps
         members = len(behavior.seeds)
         return members, steps, self.num_candidates, self.spaces.action_size
+
+    def _check(self, observation: tf.Tensor) -> None:
+        """Fails where an observation is not finite, unless there is a safe action."""
+        if self._safe_action is not None:
+            return
+        finite = finite_rows(observation)
+        bad = tf.where(~finite)[:1, 0]
+        tf.debugging.Assert(
+            tf.reduce_all(finite),
+            ["observation is not finite in row", bad, "of the batch"],
+        )
 
     def _made_safe(self, observation: tf.Tensor, found: Extraction) -> Extraction:
         """Puts `safe_action` where an observation is not finite."""
@@ -283,6 +293,7 @@ class IdqlPolicy(tf_policy.TFPolicy):
                 "call action(), or leave emit_info out"
             )
         observation = self.spaces.flatten(time_step.observation)
+        self._check(observation)
         critic, behavior = self._networks()
         drawn = choice.draw_candidates(
             critic,
@@ -299,6 +310,10 @@ class IdqlPolicy(tf_policy.TFPolicy):
                 self.extraction, drawn, critic, self._temperature
             )[0]
         points = self.spaces.to_env_action(drawn.actions[0])
+        if self._safe_action is not None:
+            finite = finite_rows(observation)[:, None]
+            points = tf.where(finite[..., None], points, self._safe_action)
+            probabilities = tf.where(finite, probabilities, 1.0 / points.shape[1])
         distribution = WeightedPoints(points, probabilities)
         return policy_step.PolicyStep(distribution, policy_state, ())
 

@@ -70,12 +70,14 @@ class Spaces:
 
     def to_env_action(self, action: tf.Tensor) -> tf.Tensor:
         """Maps unit actions [..., A] in [-1, 1] to environment units."""
+        action = tf.cast(action, tf.float32)
         scaled = self.low + (action + 1.0) * 0.5 * (self.high - self.low)
         # Rounding may leave the interval by one unit in the last place.
         return tf.clip_by_value(scaled, self.low, self.high)
 
     def to_unit_action(self, action: tf.Tensor) -> tf.Tensor:
         """Maps environment actions [..., A] to [-1, 1], clipped to +-(1 - 1e-5)."""
+        action = tf.cast(action, tf.float32)
         unit = 2.0 * (action - self.low) / (self.high - self.low) - 1.0
         limit = preprocessing.ACTION_LIMIT
         return tf.clip_by_value(unit, -limit, limit)

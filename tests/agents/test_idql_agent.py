@@ -1,0 +1,401 @@
+import gin
+import numpy as np
+import pytest
+import tensorflow as tf
+import tiny_learner
+from tf_agents.drivers.dynamic_step_driver import DynamicStepDriver
+from tf_agents.environments.random_py_environment import RandomPyEnvironment
+from tf_agents.environments.tf_py_environment import TFPyEnvironment
+from tf_agents.replay_buffers.tf_uniform_replay_buffer import TFUniformReplayBuffer
+from tf_agents.specs import BoundedTensorSpec, tensor_spec
+from tf_agents.trajectories import time_step as ts
+from tf_agents.trajectories.trajectory import Trajectory
+from tf_agents.utils import common
+
+from idql_tf import config
+from idql_tf.agents import IdqlAgent, IdqlLossInfo
+from idql_tf.behavior.updates import Behavior
+from idql_tf.critic.objectives import Expectile
+from idql_tf.critic.updates import Critic, CriticBatch
+from idql_tf.data import preprocessing
+from idql_tf.errors import UserError
+
+D, A, B, F32 = 5, 2, 7, tf.float32
+LOW, HIGH = np.float32([-2.0, 0.1]), np.float32([4.0, 0.3])
+OBSERVATION = BoundedTensorSpec([D], F32, -1.0, 1.0)
+ACTION = BoundedTensorSpec([A], F32, LOW, HIGH)
+FIRST, MID, LAST = range(3)
+# In the order in which a goal environment is flattened.
+GOAL = {"achieved_goal": 1, "observation": 3, "desired_goal": 1}
+# Ordinary ops where XLA would compile for every size of batch; with dropout.
+BINDINGS = (
+    *tiny_learner.BINDINGS,
+    "LnResnet.activation = 'relu'",
+    "LnResnet.layer_norm = False",
+    "LnResnet.num_blocks = 1",
+)
+
+
+@pytest.fixture(autouse=True)
+def _clear():
+    gin.clear_config()
+    yield
+    gin.clear_config()
+
+
+def _agent(observation=OBSERVATION, **options):
+    gin.parse_config(BINDINGS)
+    counter = tf.Variable(0, dtype=tf.int64)
+    specs = ts.time_step_spec(observation), ACTION
+    made = IdqlAgent(*specs, 4, train_step_counter=counter, **options)
+    gin.clear_config()
+    return made
+
+
+def _rows(seed=0, size=B, **changes):
+    """Transitions within an episode, of which the last one ends it."""
+    rng = np.random.default_rng(seed)
+    rows = {
+        "observation": rng.normal(size=(size, D)),
+        "action": rng.uniform(LOW - 0.1, HIGH + 0.1, (size, A)),
+        "reward": rng.normal(size=size),
+        "discount": np.append(rng.integers(0, 2, size - 2), [1, 0]),
+        "next_observation": rng.normal(size=(size, D)),
+        "step_type": np.append([FIRST], np.full(size - 1, MID)),
+        "next_step_type": np.append(np.full(size - 2, MID), [LAST, LAST]),
+    }
+    return {k: np.float32(v) for k, v in (rows | changes).items()}
+
+
+def _trajectory(rows):
+    """What a replay buffer gives of these rows: [B, 2, ...]."""
+
+    def pair(first, second):
+        return tf.constant(np.stack([first, second], 1))
+
+    unused = np.full_like(rows["reward"], 9e4)  # of the second frame
+    types = pair(rows["step_type"], rows["next_step_type"])
+    return Trajectory(
+        tf.cast(types, tf.int32),
+        pair(rows["observation"], rows["next_observation"]),
+        pair(rows["action"], 0 * rows["action"] + 9),
+        (),
+        tf.cast(pair(rows["next_step_type"], rows["step_type"]), tf.int32),
+        pair(rows["reward"], unused),
+        pair(rows["discount"], unused),
+    )
+
+
+def _batch(rows, start=0, stop=None):
+    parts = (
+        rows["observation"],
+        preprocessing.to_unit_action(rows["action"], LOW, HIGH),
+        rows["reward"],
+        rows["discount"],
+        rows["next_observation"],
+    )
+    return CriticBatch(*(tf.constant(part[None, start:stop]) for part in parts))
+
+
+def _state(agent):
+    return tiny_learner.state(agent.critic) + tiny_learner.state(agent.behavior)
+
+
+def _same(ours, theirs):
+    tiny_learner.assert_same(_state(ours), _state(theirs))
+
+
+def _differs(ours, theirs):
+    return any((x != y).any() for x, y in zip(ours, theirs, strict=True))
+
+
+@pytest.mark.parametrize(
+    ("updates", "critic_rows", "shares"),
+    [
+        (1, None, [(0, 7)]),
+        (2, None, [(0, 3), (3, 7)]),
+        (3, 4, [(0, 2), (2, 4), (4, 7)]),
+        (0, None, []),
+    ],
+)
+def test_training_is_the_updates_of_the_learner(updates, critic_rows, shares):
+    gin.parse_config(BINDINGS)
+    config.add_defaults()
+    critic, behavior = Critic(D, A, (3,)), Behavior(D, A, (3,))
+    counts = {"num_behavior_updates": updates, "critic_batch_size": critic_rows}
+    agent = _agent(seed=3, **counts)
+    for i in range(2):
+        rows = _rows(i)
+        info = agent.train(_trajectory(rows))
+        metrics = critic.update(_batch(rows, 0, critic_rows))
+        losses = [0.0] * (not shares)
+        for share in shares:
+            part = _batch(rows, *share)
+            losses.append(behavior.update(part.observations, part.actions)["loss"][0])
+        metrics = {name: value[0] for name, value in metrics.items()}
+        metrics["behavior_loss"] = np.mean(losses)
+        assert isinstance(info.extra, IdqlLossInfo)
+        for name, value in info.extra._asdict().items():
+            np.testing.assert_allclose(value, metrics.pop(name), rtol=1e-5)
+        assert not metrics and int(agent.train_step_counter) == i + 1
+        total = info.extra.v_loss + info.extra.q_loss + info.extra.behavior_loss
+        np.testing.assert_allclose(info.loss, total, rtol=1e-6)
+    ours = tiny_learner.state(critic) + tiny_learner.state(behavior)
+    tiny_learner.assert_same(_state(agent), ours, atol=1e-6)
+
+
+def test_a_batch_smaller_than_its_shares_is_refused():
+    agent, two_rows = _agent(num_behavior_updates=3), _trajectory(_rows(size=2))
+    before = _state(agent)
+    with pytest.raises(UserError, match="batch of 2 .* 3 behaviour updates; expected"):
+        agent.train(two_rows)
+    tiny_learner.assert_same(before, _state(agent))
+    agent = _agent(num_behavior_updates=2)
+    assert np.isfinite(agent.train(two_rows).loss)
+
+
+def _with_boundaries(scale):
+    """Rows 2 and 5 lead into the next episode; they hold numbers of that scale."""
+    rows = _rows()
+    rows["step_type"][[2, 5]], rows["next_step_type"][[2, 5]] = LAST, FIRST
+    rng = np.random.default_rng(9)
+    for name in ("observation", "action", "reward", "discount", "next_observation"):
+        shape = rows[name][[2, 5]].shape
+        rows[name][[2, 5]] = rng.uniform(-scale, scale, shape)
+    return rows
+
+
+def test_what_a_boundary_holds_changes_nothing():
+    agents = [_agent() for _ in range(3)]
+    for _ in range(2):
+        for agent, scale in zip(agents, (1e-2, 1.0, 1e6), strict=True):
+            info = agent.train(_trajectory(_with_boundaries(scale)))
+            assert np.isfinite(info.loss)
+    _same(agents[0], agents[1])
+    _same(agents[0], agents[2])
+
+
+def test_boundaries_count_as_rows_of_no_loss():
+    """Five rows and two boundaries: the five rows' gradients, times 5 / 7."""
+    kept = [0, 1, 3, 4, 6]
+    rows = _with_boundaries(1e3)
+    with_them, without = _agent(), _agent()
+    only = _trajectory({name: part[kept] for name, part in rows.items()})
+    ours, theirs = with_them.loss(_trajectory(rows)).extra, without.loss(only).extra
+    for name in ("v_loss", "q_loss"):
+        loss = getattr(theirs, name)
+        np.testing.assert_allclose(getattr(ours, name), 5 / 7 * loss, rtol=1e-5)
+    with_them.train(_trajectory(rows))
+    without.train(only)
+    # After one step Adam's first moment is a tenth of the gradient.
+    for name in ("value_optimizer", "q_optimizer"):
+        ours, theirs = (getattr(a.critic, name).first for a in (with_them, without))
+        assert max(np.abs(x).max() for x in theirs) > 1e-3
+        for x, y in zip(ours, theirs, strict=True):
+            np.testing.assert_allclose(x, 5 / 7 * y, atol=1e-6)
+
+
+def test_weights_multiply_losses():
+    experience = _trajectory(_rows())
+    agent, fresh = _agent(), _agent()
+    agent.train(experience, weights=tf.zeros([B]))
+    # Nothing moved but the steps counted by the three optimizers.
+    both = _state(agent), _state(fresh)
+    moved = [x.shape for x, y in zip(*both, strict=True) if (x != y).any()]
+    assert moved == [()] * 3
+    plain = fresh.loss(experience)
+    for weights in (tf.fill([B], 2.0), tf.constant(2.0)):
+        doubled = fresh.loss(experience, weights=weights)
+        np.testing.assert_allclose(doubled.loss, 2 * plain.loss, rtol=1e-5)
+    # A row of weight zero is as good as a boundary.
+    mask = tf.constant([1.0, 1, 0, 1, 1, 0, 1])
+    weighted, bounded = _agent(), _agent()
+    rows = _with_boundaries(1.0)
+    bounded.train(_trajectory(rows), weights=tf.ones([B]))
+    rows["step_type"][[2, 5]], rows["next_step_type"][[2, 5]] = MID, MID
+    weighted.train(_trajectory(rows), weights=mask)
+    _same(weighted, bounded)
+    fresh.train(_trajectory(rows))
+    assert _differs(_state(fresh), _state(weighted))
+
+
+def _q_loss(agent, discount):
+    """By hand, of `_rows()` with this discount in all of them."""
+    rows = _rows()
+    v = agent.critic.value(rows["next_observation"][None])[0]
+    q = agent.critic.q(*_batch(rows)[:2])[0]
+    return tf.reduce_mean((q - rows["reward"] - discount * v) ** 2)
+
+
+@pytest.mark.parametrize(("discount", "bootstraps"), [(0.0, False), (1.0, True)])
+def test_the_discount_decides_on_bootstrapping(discount, bootstraps):
+    """A truncation is a LAST step like a termination; only its discount differs."""
+    fixed = {"discount": [discount] * B, "next_step_type": [LAST] * B}
+    here, there = _agent(), _agent()
+    here.train(_trajectory(_rows(**fixed)))
+    there.train(_trajectory(_rows(**fixed, next_observation=np.ones((B, D)))))
+    assert _differs(_state(here), _state(there)) == bootstraps
+    found = here.loss(_trajectory(_rows(**fixed))).extra.q_loss
+    np.testing.assert_allclose(found, _q_loss(here, 0.99 * discount), rtol=1e-5)
+
+
+def test_loss_changes_nothing_and_is_what_training_reports():
+    agent, experience = _agent(num_behavior_updates=1), _trajectory(_rows())
+    agent.train(_trajectory(_rows(1)))
+    before = _state(agent)
+    evaluated, trained = (agent.loss(experience, training=x) for x in (False, True))
+    tiny_learner.assert_same(before, _state(agent))
+    assert int(agent.train_step_counter) == 1
+    averaged = agent.behavior.loss(
+        agent.behavior.average, *_batch(_rows())[:2], 1, training=False
+    )
+    np.testing.assert_allclose(evaluated.extra.behavior_loss, averaged[0], rtol=1e-5)
+    info = agent.train(experience).extra
+    for name in ("v_loss", "behavior_loss", "q_mean", "v_mean", "advantage_stddev"):
+        assert getattr(info, name) == getattr(trained.extra, name), name
+    assert evaluated.extra.behavior_loss != trained.extra.behavior_loss
+
+
+@pytest.mark.parametrize("keys", [None, ("desired_goal", "observation")])
+def test_goal_environments_train_as_their_flat_observations(keys):
+    spec = {key: tf.TensorSpec([size], F32) for key, size in sorted(GOAL.items())}
+    ours = _agent(observation=spec, observation_keys=keys)
+    kept = keys or [*GOAL]
+    flat_spec = BoundedTensorSpec([sum(GOAL[key] for key in kept)], F32, -1.0, 1.0)
+    theirs, experience = _agent(observation=flat_spec), _trajectory(_rows())
+    parts = tf.split(experience.observation, list(GOAL.values()), axis=-1)
+    goal = dict(zip(GOAL, parts, strict=True))
+    flat = tf.concat([goal[key] for key in kept], -1)
+    ours.train(experience._replace(observation=goal))
+    theirs.train(experience._replace(observation=flat))
+    _same(ours, theirs)
+    goal = {key: value[:, 0] for key, value in goal.items()}
+    steps = [ts.restart(observation, B) for observation in (goal, flat[:, 0])]
+    policies = ours.collect_policy, theirs.collect_policy
+    both = zip(policies, steps, strict=True)
+    first, second = (policy.action(step, seed=1).action for policy, step in both)
+    np.testing.assert_allclose(first, second, atol=1e-5)
+
+
+def test_policies_choose_as_they_are_told():
+    agent = _agent(extraction="softmax", collect_extraction="argmax")
+    assert (agent.policy.extraction, agent.policy.num_candidates) == ("softmax", 4)
+    assert agent.collect_policy.extraction == "argmax"
+    agent = _agent()
+    assert agent.policy.extraction == "argmax"
+    assert agent.collect_policy.extraction == "implicit"
+
+
+@pytest.mark.parametrize(
+    "options", [{"num_behavior_updates": -1}, {"critic_batch_size": 0}]
+)
+def test_wrong_numbers_are_refused(options):
+    with pytest.raises(UserError, match="expected at least 0 and 1"):
+        _agent(**options)
+
+
+def _plain_agent():
+    return IdqlAgent(ts.time_step_spec(OBSERVATION), ACTION, 4)
+
+
+def test_without_gin_the_numbers_are_the_papers():
+    agent = _plain_agent()
+    found = config.current()
+    config.load([])
+    assert found == config.current()
+    kernels = [layer.kernel.shape.as_list() for layer in agent.critic.q.layers_]
+    assert kernels == [[1, 2, D + A, 256], [1, 2, 256, 256], [1, 2, 256, 1]]
+    assert agent.critic.objective == Expectile(0.7)
+    assert agent.behavior.coefficients.num_steps == 5
+    np.testing.assert_allclose(
+        agent.loss(_trajectory(_rows(discount=[1.0] * B))).extra.q_loss,
+        _q_loss(agent, 0.99),
+        rtol=1e-5,
+    )
+
+
+@gin.configurable("somebody")
+def _somebody(number=None):
+    return number
+
+
+@pytest.mark.parametrize("locked", [False, True])
+def test_what_a_user_bound_before_stays(locked):
+    gin.parse_config("""
+        SIZE = 9
+        somebody.number = %SIZE
+        Critic.discount = 0.9
+        Critic.hidden_dims = (8,)
+        Expectile.tau = 0.6
+    """)
+    if locked:
+        gin.finalize()
+    for _ in range(2):
+        agent, text = _plain_agent(), config.current()
+        loss = agent.loss(_trajectory(_rows(discount=[1.0] * B))).extra.q_loss
+        np.testing.assert_allclose(loss, _q_loss(agent, 0.9), rtol=1e-5)
+        assert agent.critic.q.layers_[0].kernel.shape[-1] == 8
+        assert agent.critic.objective == Expectile(0.6)
+        assert gin.query_parameter("Critic.target_rate") == 0.005
+        assert _somebody() == 9 and gin.config_is_locked() == locked
+        config.add_defaults()
+        assert config.current() == text
+
+
+@pytest.mark.parametrize("name", ["Critic.objective", "BEHAVIOR_STEPS/macro.value"])
+def test_any_binding_of_a_users_stays(name):
+    """An object that gin cannot write down, and a macro that base.gin has too."""
+    given = Expectile(0.9) if name == "Critic.objective" else 500
+    gin.bind_parameter(name, given)
+    agent = _plain_agent()
+    assert gin.query_parameter(name) == given
+    assert agent.critic.objective == Expectile(0.7 if given == 500 else 0.9)
+
+
+@pytest.mark.parametrize("by_tf_agents", [False, True])
+def test_a_restored_agent_goes_on_as_if_never_stopped(tmp_path, by_tf_agents):
+    def checkpointer(agent):
+        if by_tf_agents:
+            return common.Checkpointer(str(tmp_path), max_to_keep=1, agent=agent)
+        made = tf.train.Checkpoint(agent=agent)
+        return tf.train.CheckpointManager(made, str(tmp_path), max_to_keep=1)
+
+    def train(agent, first, last):
+        for i in range(first, last):
+            agent.train(_trajectory(_rows(i)))
+
+    whole = _agent(seed=1)
+    train(whole, 0, 3)
+    saver = checkpointer(whole)
+    saver.save(3)
+    train(whole, 3, 5)
+    other = _agent(seed=1)
+    train(other, 7, 8)
+    restorer = checkpointer(other)
+    if not by_tf_agents:
+        status = restorer.checkpoint.restore(restorer.latest_checkpoint)
+        status.assert_consumed()
+    assert int(other.train_step_counter) == 3
+    train(other, 3, 5)
+    _same(whole, other)
+    assert int(other.train_step_counter) == 5
+
+
+def test_collected_steps_go_through_a_replay_buffer_into_training():
+    observation, action = map(tensor_spec.to_array_spec, (OBSERVATION, ACTION))
+    environment = TFPyEnvironment(
+        RandomPyEnvironment(observation, action, episode_end_probability=0.3, seed=0)
+    )
+    agent = _agent()
+    agent.initialize()
+    buffer = TFUniformReplayBuffer(agent.collect_data_spec, 1, 100)
+    collect = environment, agent.collect_policy, [buffer.add_batch]
+    DynamicStepDriver(*collect, num_steps=40).run()
+    data = iter(buffer.as_dataset(sample_batch_size=32, num_steps=2))
+    train, before = common.function(agent.train), _state(agent)
+    for _ in range(3):
+        experience, _ = next(data)
+        assert np.any(experience.is_boundary()[:, 0])
+        assert np.isfinite(train(experience).loss)
+    assert int(agent.train_step_counter) == 3
+    assert _differs(before, _state(agent))
