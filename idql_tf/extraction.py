@@ -98,7 +98,7 @@ def draw_candidates(
     pooled: bool = False,
 ) -> Candidates:
     """Draws noise as a function of (seeds [S], step) and makes `Candidates` of it."""
-    # What acts must run where no XLA compiler is linked in.
+    # What acts must run where there is no XLA compiler.
     with fused.without_xla():
         keys = randomness.keys(seeds, "candidates", step)
         batch = tf.shape(observations)[1]

@@ -37,7 +37,7 @@ EXTRACTION = flags.DEFINE_enum(
 NUM_CANDIDATES = flags.DEFINE_integer(
     "num_candidates",
     None,
-    "Candidates per observation; default: the most the run was evaluated with.",
+    "Candidates per observation; default: the most the run was set to evaluate.",
     lower_bound=1,
 )
 BFLOAT16 = flags.DEFINE_bool("bfloat16", False, "Dense layers in bfloat16.")
@@ -46,6 +46,9 @@ SAFE_ACTION = flags.DEFINE_list(
     "safe_action",
     None,
     "Action for a non-finite observation, as 0,0,1; default: an assertion error.",
+)
+ENV_ID = flags.DEFINE_string(
+    "env_id", None, "MODULE:ID of the run's own environment, to import its module."
 )
 cli.define_gin_flags()
 
@@ -65,7 +68,12 @@ def main() -> None:
         cli.parse_numbers("safe_action", SAFE_ACTION.value),
     )
     export.export(
-        RUN_DIR.value, OUTPUT.value, request, cli.FLAGS.gin_file, cli.FLAGS.gin_param
+        RUN_DIR.value,
+        OUTPUT.value,
+        request,
+        cli.FLAGS.gin_file,
+        cli.FLAGS.gin_param,
+        ENV_ID.value,
     )
 
 

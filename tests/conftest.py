@@ -2,6 +2,7 @@ import os
 import pathlib
 
 import pytest
+import tiny_run
 from paths import REPOSITORY
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
@@ -26,3 +27,22 @@ def shared_datasets(monkeypatch) -> pathlib.Path:
         pytest.skip("real datasets not found: set MINARI_DATASETS_PATH")
     monkeypatch.setenv("MINARI_DATASETS_PATH", str(path))
     return path
+
+
+@pytest.fixture(scope="session")
+def maze(tmp_path_factory) -> str:
+    """A dataset of five episodes in a maze, collected here."""
+    from idql_tf.environments.collect import collect
+
+    path = tmp_path_factory.mktemp("data") / "maze"
+    collect("PointMaze_UMaze-v3", 1_500, str(path), 0)
+    return f"minari:{path}"
+
+
+@pytest.fixture(scope="session")
+def finished(maze, tmp_path_factory) -> tuple[pathlib.Path, str, str]:
+    """A run trained in one go, two seeds; what it printed, and evaluations.csv."""
+    run_dir = tmp_path_factory.mktemp("runs") / "whole"
+    result = tiny_run.run(tiny_run.train(maze, run_dir, "--seeds=0,4"))
+    tiny_run.check_quiet(result)
+    return run_dir, result.stdout, (run_dir / "evaluations.csv").read_text()

@@ -130,7 +130,7 @@ def train_eval(
         agent,
         step,
         interval,
-        save_greedy_policy=False,  # the best of N draws has no mode to ask for
+        save_greedy_policy=False,  # argmax is greedy already; TF alone loads this one
         save_collect_policy=False,
     )
     save_replay = triggers.ReverbCheckpointTrigger(step, interval, replay.py_client)

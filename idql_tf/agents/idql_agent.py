@@ -44,7 +44,10 @@ class IdqlAgent(tf_agent.TFAgent):
     """Implicit diffusion Q-learning.
 
     Networks, objective, rates and schedules are `Critic`, `Behavior` and so on in
-    gin; what a program has not bound has the paper's numbers (gin/base.gin). One
+    gin; what a program has not bound has the paper's numbers (gin/base.gin). Two of
+    them matter online: the behaviour model's rate falls to 0 over BEHAVIOR_STEPS
+    (`Behavior.decay_steps = None` keeps it), and `Critic.discount` multiplies the
+    time step's discount, which should be 0 or 1. One
     `train` call takes one V and one Q step and `num_behavior_updates` behaviour
     steps, each of these on its own share of the batch.
 
@@ -197,6 +200,9 @@ class IdqlAgent(tf_agent.TFAgent):
     def _shares(self, batch: CriticBatch) -> list[CriticBatch]:
         count = self._num_behavior_updates
         rows = tf.shape(batch.rewards)[1]
+        tf.debugging.assert_greater_equal(
+            rows, count, "fewer rows in the batch than num_behavior_updates"
+        )
         if (batch.rewards.shape[1] or count) < count:
             raise UserError(
                 f"a batch of {batch.rewards.shape[1]} cannot be shared among "

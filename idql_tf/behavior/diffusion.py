@@ -55,7 +55,7 @@ def reverse_chain(
       Actions [S, R, A] in [-1, 1].
     """
     x = draws[:, 0]
-    # Unrolled: T is small, and a loop's bookkeeping is a tenth of one action's time.
+    # Unrolled: T is small, and a loop's bookkeeping a good part of one action's time.
     for k, t in enumerate(reversed(range(coefficients.num_steps))):
         noise = coefficients.reverse_noise[t] * predict_noise(x, t)
         x = coefficients.reverse_scale[t] * (x - noise)

@@ -41,6 +41,7 @@ def describe(policy: IdqlPolicy, spec: dict[str, Any], seeds: list[int]) -> dict
             "high": spaces.high.tolist(),
         },
         "extraction": policy.extraction,
+        # Of an ensemble, each seed proposes this many.
         "num_candidates": policy.num_candidates,
         "num_diffusion_steps": policy.noise_shape[1],
         "seeds": seeds,
@@ -61,8 +62,7 @@ def scores(
 ) -> dict[str, Any]:
     """Picks from summary.json what was measured of this choice among candidates.
 
-    The scores are the run's, in float32 and one for each training seed; `measured` is
-    None where this choice was not evaluated.
+    `measured` is None where this choice was not evaluated.
     """
     if summary is None:
         return {"measured": None, "note": "the run was not evaluated"}
@@ -75,7 +75,7 @@ def scores(
         ),
         None,
     )
-    note = summary["reference_note"]
+    note = f"Measured in float32, each seed on its own. {summary['reference_note']}"
     if found is None:
         note = (
             f"{extraction} with {num_candidates} candidates was not evaluated: run "

@@ -43,10 +43,15 @@ def of_saved_model(
     """Loads the SavedModel and compares its seeded actions, batch by batch.
 
     Raises:
-      ParityError: an action differs by more than rounding.
+      ParityError: an action differs by more than rounding, or the unseeded signature
+        gives one that is not within the bounds.
     """
-    sample = tf.saved_model.load(str(directory)).signatures["sample"]
-    worst = 0.0
+    model = tf.saved_model.load(str(directory))
+    sample, serve = (model.signatures[s] for s in ("sample", "serving_default"))
+    drawn = serve(observation=tf.constant(inputs))["action"].numpy()
+    if not ((policy.spaces.low <= drawn) & (drawn <= policy.spaces.high)).all():
+        raise ParityError("serving_default gave an action outside the action space")
+    differences = []
     for batch in _BATCHES:
         rows = tf.constant(np.resize(inputs, (batch, inputs.shape[1])))
         theirs = sample(
@@ -56,7 +61,8 @@ def of_saved_model(
             seed=tf.constant(batch, tf.int64),
         )
         ours = policy.select(rows, seed=batch)
-        worst = max(worst, _differences(policy, ours.action, theirs["action"]).max())
+        differences.append(_differences(policy, ours.action, theirs["action"]))
+    worst = float(np.concatenate(differences).max())  # NaN if any is
     if not worst <= _TOLERANCE:
         raise ParityError(
             f"the SavedModel's actions differ from the policy's by {worst:.2g} of the "
@@ -95,18 +101,26 @@ def _compare(
     """How far two choices lie apart, in actions and in what they are worth.
 
     `lost_gain` is the part of the choice's worth, Q of the best of N above Q of one
-    candidate, that is lost by choosing theirs.
+    candidate, that is lost by choosing theirs; absent where the choice is worth
+    nothing, as with one candidate.
+
+    Raises:
+      ParityError: theirs are not all finite.
     """
     differences = _differences(policy, ours, theirs)
+    if not np.isfinite(differences).all():
+        raise ParityError("the converted model gave actions that are not finite")
     single = policy.select(rows, _SEED, tf.constant(1), tf.constant(0.0)).action
     best, other, base = (policy.q_value(rows, a) for a in (ours, theirs, single))
     gain = float(tf.reduce_mean(best - base))
-    return {
+    found = {
         "observations": len(differences),
         "median_action_difference": float(np.median(differences)),
         "largest_action_difference": float(differences.max()),
-        "lost_gain": float(tf.reduce_mean(best - other)) / max(gain, 1e-9),
     }
+    if gain > 0.0:
+        found["lost_gain"] = float(tf.reduce_mean(best - other)) / gain
+    return found
 
 
 def _differences(policy: IdqlPolicy, ours: tf.Tensor, theirs: tf.Tensor) -> np.ndarray:

@@ -39,8 +39,8 @@ def write(policy: IdqlPolicy, directory: pathlib.Path) -> None:
     as in C++, do not compare them by themselves.
 
     Args:
-      policy: must be made with xla=False: few runtimes have a compiler linked in.
-      directory: made anew.
+      policy: must be made with xla=False: not every runtime has a compiler.
+      directory: made, or empty.
     """
     size = policy.spaces.observation_size
     observation = tf.TensorSpec([None, size], tf.float32, "observation")

@@ -5,8 +5,8 @@ takes one pass over memory for each element-wise op between them. XLA fuses each
 of these functions, and each of their gradients, into a single pass. Inside an
 XLA-compiled program they are inlined and cost nothing.
 
-What acts is traced `without_xla`: TensorFlow Serving and TFLite have no compiler
-linked in (or it is off), and forward passes alone gain little from one.
+What acts is traced `without_xla`: TensorFlow Serving's compiler is off by default,
+TFLite has none, and forward passes alone gain little from one.
 """
 
 from __future__ import annotations

@@ -21,6 +21,7 @@ from idql_tf.policies import IdqlPolicy
 from idql_tf.runs import directory
 from idql_tf.runs import policy as run_policy
 from idql_tf.runs.directory import Run
+from idql_tf.training.learner import IdqlLearner
 
 # Above this part of the choice's worth, a lower precision is worth a warning.
 _NOTICEABLE = 0.05
@@ -84,7 +85,7 @@ def export(
         factory.parse_spec(env_id)
     run = directory.open_run(run_dir, gin_files, gin_params)
     spec = directory.read_spec(run.path)
-    total = request.num_candidates or max(n for _, n in spec["methods"])
+    total = request.num_candidates or run_policy.largest_num_candidates(run)
     extraction.check_method(request.method, total)
     if request.tflite:
         tflite.check_method(request.method)
@@ -93,6 +94,7 @@ def export(
     policy = _policy(run, learner, request, total, False)
     reference = policy
     if request.bfloat16:
+        # A learner of its own: rounding an ensemble is done in place.
         policy = _policy(run, run_policy.restore(run), request, total, True)
     part = _make_part(target)
     try:
@@ -104,7 +106,7 @@ def export(
             "non_finite_observation": request.safe_action or "assertion error",
             "scores": card.scores(_summary(run), request.method, total),
             "parity": checks,
-            "files": {p.name: p.stat().st_size for p in _files(part)},
+            "files": {str(p.relative_to(part)): p.stat().st_size for p in _files(part)},
             "updates": {
                 "critic": int(learner.critic_step),
                 "behavior": int(learner.behavior_step),
@@ -137,7 +139,7 @@ def _make_part(target: pathlib.Path) -> pathlib.Path:
 
 
 def _policy(
-    run: Run, learner: Any, request: Request, total: int, bfloat16: bool
+    run: Run, learner: IdqlLearner, request: Request, total: int, bfloat16: bool
 ) -> IdqlPolicy:
     seeds = _seeds(run, request)
     return run_policy.make(

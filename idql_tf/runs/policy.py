@@ -35,10 +35,24 @@ def load(run_dir: str, seed: int | None = None, **options: Any) -> IdqlPolicy:
       UserError: as `restore` and `make`.
     """
     run = directory.open_run(run_dir, (), ())
-    methods = directory.read_spec(run.path)["methods"]
-    given = {"num_candidates": max(n for _, n in methods), "extraction": "argmax"}
+    given: dict[str, Any] = {
+        "num_candidates": largest_num_candidates(run),
+        "extraction": "argmax",
+    }
     chosen = run.seeds[0] if seed is None else seed
     return make(run, restore(run), chosen, **given | options)
+
+
+def largest_num_candidates(run: Run) -> int:
+    """The largest N that the run was configured to evaluate.
+
+    Raises:
+      UserError: it records none.
+    """
+    methods = directory.read_spec(run.path).get("methods")
+    if not methods:
+        raise UserError(f"{run.path} records no methods; give --num_candidates")
+    return max(int(count) for _, count in methods)
 
 
 def restore(run: Run) -> IdqlLearner:
@@ -50,8 +64,9 @@ def restore(run: Run) -> IdqlLearner:
       UserError: there is no checkpoint, or none that fits.
     """
     learner = jobs.make_learner(run)
-    checkpoints = Checkpoints(run.file("checkpoints"), learner, keep=1)
-    checkpoints.restore()
+    with run.locked():
+        checkpoints = Checkpoints(run.file("checkpoints"), learner, keep=1)
+        checkpoints.restore()
     for reason in checkpoints.skipped:
         print(f"skipped a damaged checkpoint: {reason}", file=sys.stderr)
     if not int(learner.critic_step):
@@ -73,7 +88,7 @@ def make(
 
     Args:
       run: the run.
-      learner: its restored learner, left as it is.
+      learner: its restored learner; an ensemble in bfloat16 rounds it in place.
       seed: one of the run's seeds; None pools them.
       num_candidates: N, of every seed where they are pooled.
       extraction: one of `extraction.METHODS`.

@@ -12,6 +12,7 @@ import sys
 
 import numpy as np
 import pytest
+from exporting import observations
 from paths import REPOSITORY
 
 if sys.platform != "linux":
@@ -132,6 +133,18 @@ def test_documented_run_prints_the_models_numbers(bench):
 
 def test_other_observation(bench):
     check_printed(act(bench, "exported", "-1", "2e-1", ".5"), [-1.0, 0.2, 0.5])
+
+
+def test_the_exported_model_of_a_run(bench, exported, policy):
+    rows = observations(1)
+    done = act(bench, str(exported.folder), *map(str, rows[0]))
+    assert done.returncode == 0, done.stderr
+    printed = json.loads(done.stdout)
+    action = np.float32([printed["action"]])
+    assert action.shape == (1, 2) and (np.abs(action) <= 1).all()
+    q_value, value = policy.q_value(rows, action), policy.select(rows).value
+    np.testing.assert_allclose(printed["q_value"], q_value[0], atol=1e-4)
+    np.testing.assert_allclose(printed["value"], value[0], atol=1e-5)
 
 
 @pytest.mark.parametrize("numbers", [["1", "2"], ["1", "2", "3", "4"]])

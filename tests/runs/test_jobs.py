@@ -6,29 +6,13 @@ import os
 import pathlib
 import signal
 import subprocess
-import sys
 import time
 
 import numpy as np
 import pytest
 import tensorflow as tf
-from paths import REPOSITORY
+from tiny_run import SMALL, check_refused, run, script, train
 
-from idql_tf.environments.collect import collect
-
-SMALL = [
-    "CRITIC_STEPS=3_000",
-    "BEHAVIOR_STEPS=1_500",
-    "LnResnet.hidden_dim=16",
-    "Critic.hidden_dims=(16, 16)",
-    "IdqlLearner.critic_batch_size=16",
-    "IdqlLearner.behavior_batch_size=16",
-    "train.block_steps=100",
-    "train.log_every=1_000",
-    "train.checkpoint_every=500",
-    "train.evaluate_every=3_000",
-    "train.episodes=2",
-]
 RUN_FILES = {
     "config.gin",
     "spec.json",
@@ -42,52 +26,11 @@ RUN_FILES = {
 }
 
 
-@pytest.fixture(scope="session")
-def maze(tmp_path_factory):
-    path = tmp_path_factory.mktemp("data") / "maze"
-    collect("PointMaze_UMaze-v3", 1_500, str(path), 0)
-    return f"minari:{path}"
-
-
-def _command(script, *args, params=SMALL, files=("gin/tasks/maze2d.gin",)):
-    flags = [f"--gin_param={p}" for p in params] + [f"--gin_file={f}" for f in files]
-    return [sys.executable, str(REPOSITORY / "launch" / script), *args, *flags]
-
-
-def _run(command):
-    # Offline, so that an unknown dataset fails at once instead of retrying.
-    return subprocess.run(
-        command,
-        capture_output=True,
-        text=True,
-        cwd=REPOSITORY,
-        timeout=300,
-        env=os.environ | {"HF_HUB_OFFLINE": "1"},
-    )
-
-
-def _train(maze, run_dir, *args, **options):
-    return _command(
-        "train.py", f"--dataset={maze}", f"--run_dir={run_dir}", *args, **options
-    )
-
-
 def _weights(run_dir):
     path = tf.train.latest_checkpoint(run_dir / "checkpoints")
     reader = tf.train.load_checkpoint(path)
     names = [n for n in reader.get_variable_to_shape_map() if "OBJECT" not in n]
     return {n: reader.get_tensor(n) for n in names if "save_counter" not in n}
-
-
-@pytest.fixture(scope="session")
-def finished(maze, tmp_path_factory):
-    """A run trained in one go, two seeds."""
-    run_dir = tmp_path_factory.mktemp("runs") / "whole"
-    result = _run(_train(maze, run_dir, "--seeds=0,4"))
-    assert result.returncode == 0, result.stderr
-    # XLA may still say this when it opens a stream late; nothing else is said.
-    assert [x for x in result.stderr.splitlines() if "SetPriority" not in x] == []
-    return run_dir, result.stdout, (run_dir / "evaluations.csv").read_text()
 
 
 def test_a_run_holds_its_files_and_prints_its_table(finished):
@@ -154,7 +97,7 @@ def test_a_stopped_run_resumes_to_the_same_weights(
 ):
     whole_dir, _, episodes = finished
     run_dir = tmp_path / "broken"
-    command = _train(maze, run_dir, "--seeds=0,4")
+    command = train(maze, run_dir, "--seeds=0,4")
     process = subprocess.Popen(
         command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
     )
@@ -162,7 +105,7 @@ def test_a_stopped_run_resumes_to_the_same_weights(
     os.kill(process.pid, number)
     process.communicate(timeout=60)
     assert process.returncode == code
-    result = _run(command)
+    result = run(command)
     assert result.returncode == 0, result.stderr
     assert "resuming at critic step" in result.stdout
     whole, resumed = _weights(whole_dir), _weights(run_dir)
@@ -173,48 +116,38 @@ def test_a_stopped_run_resumes_to_the_same_weights(
 
 
 def test_two_programs_do_not_write_one_run(maze, tmp_path):
-    command = _train(maze, tmp_path / "run")
+    command = train(maze, tmp_path / "run")
     first = subprocess.Popen(command, stdout=subprocess.DEVNULL)
     try:
         while not (tmp_path / "run" / "metrics.csv").exists():
             assert first.poll() is None
             time.sleep(0.02)
-        _refused(_run(command), "in use by another")
+        check_refused(run(command), "in use by another")
     finally:
         first.kill()
         first.wait()
-
-
-def _refused(result, *words):
-    assert result.returncode == 2, (result.returncode, result.stderr)
-    lines = result.stderr.strip().splitlines()
-    assert len(lines) == 1 and lines[0].startswith("error: "), result.stderr
-    for word in words:
-        assert word in lines[0]
 
 
 def test_another_configuration_is_refused_and_nothing_is_written(finished, maze):
     run_dir, _, _ = finished
     before = {p: p.stat().st_mtime_ns for p in run_dir.rglob("*")}
     params = [*SMALL, "Expectile.tau=0.8"]
-    result = _run(_train(maze, run_dir, "--seeds=0,4", params=params))
-    _refused(result, "another configuration", "Expectile.tau = 0.8", "--run_dir")
-    _refused(_run(_train(maze, run_dir, "--seeds=0,5")), "other seeds", "(0, 5)")
+    result = run(train(maze, run_dir, "--seeds=0,4", params=params))
+    check_refused(result, "another configuration", "Expectile.tau = 0.8", "--run_dir")
+    check_refused(run(train(maze, run_dir, "--seeds=0,5")), "other seeds", "(0, 5)")
     assert before == {p: p.stat().st_mtime_ns for p in run_dir.rglob("*")}
 
 
 def test_evaluate_appends_its_episodes(finished):
     run_dir, _, _ = finished
     before = (run_dir / "evaluations.csv").read_text()
-    result = _run(
-        _command(
+    result = run(
+        script(
             "evaluate.py",
             f"--run_dir={run_dir}",
             "--episodes=1",
             "--extraction=implicit",
             "--num_candidates=8",
-            params=(),
-            files=(),
         )
     )
     assert result.returncode == 0, result.stderr
@@ -239,20 +172,20 @@ def test_evaluate_appends_its_episodes(finished):
 )
 def test_bad_usage_is_one_line_and_exit_2(tmp_path, args, words):
     run_dir = tmp_path / "run"
-    command = _command("train.py", f"--run_dir={run_dir}", *args, params=(), files=())
-    _refused(_run(command), *words)
+    command = script("train.py", f"--run_dir={run_dir}", *args)
+    check_refused(run(command), *words)
     assert not run_dir.exists()
 
 
 def test_an_unknown_environment_is_refused(maze, tmp_path):
-    result = _run(_train(maze, tmp_path / "run", "--env_id=PointMaze_UMazze-v3"))
-    _refused(result, "PointMaze_UMazze-v3")
+    result = run(train(maze, tmp_path / "run", "--env_id=PointMaze_UMazze-v3"))
+    check_refused(result, "PointMaze_UMazze-v3")
     assert not (tmp_path / "run").exists()
 
 
 def test_a_directory_that_is_no_run_is_left_alone(maze, tmp_path):
     (tmp_path / "thesis.tex").write_text("years of work")
-    _refused(_run(_train(maze, tmp_path)), "not empty and not a run")
+    check_refused(run(train(maze, tmp_path)), "not empty and not a run")
     assert [p.name for p in tmp_path.iterdir()] == ["thesis.tex"]
-    result = _run(_command("evaluate.py", f"--run_dir={tmp_path}", params=(), files=()))
-    _refused(result, "spec.json")
+    result = run(script("evaluate.py", f"--run_dir={tmp_path}"))
+    check_refused(result, "spec.json")

@@ -1,0 +1,103 @@
+"""What the tests of exported models share."""
+
+import contextlib
+import functools
+import importlib.util
+import io
+import json
+import subprocess
+import sys
+from unittest import mock
+
+import gin
+import numpy as np
+import tensorflow as tf
+from absl.testing import flagsaver
+from paths import REPOSITORY
+from tf_agents.trajectories import time_step as ts
+
+from idql_tf import cli
+from idql_tf.runs import directory
+from idql_tf.runs import policy as run_policy
+
+D, A = 6, 2
+BATCHES = (1, 7, 256)
+# Takes the checkpoint as it is, and spares half of an export's time.
+FEW_STEPS = "Behavior.num_diffusion_steps=2"
+
+
+@functools.cache
+def _script():
+    path = REPOSITORY / "launch" / "export.py"
+    spec = importlib.util.spec_from_file_location("export_script", path)
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+def launch(run_dir, output, *args):
+    """Runs launch/export.py in this process, which has its imports behind it."""
+    main = _script().main
+    argv = ["export.py", f"--run_dir={run_dir}", f"--output={output}", *args]
+    printed, said = io.StringIO(), io.StringIO()
+    with (
+        flagsaver.flagsaver(),
+        mock.patch.object(sys, "argv", argv),
+        contextlib.redirect_stdout(printed),
+        contextlib.redirect_stderr(said),
+    ):
+        try:
+            cli.run(main)
+        except SystemExit as finished:
+            code = finished.code
+    gin.clear_config()
+    return subprocess.CompletedProcess(argv, code, printed.getvalue(), said.getvalue())
+
+
+def make_policy(run_dir, seed, num_candidates, extraction, params=(), **options):
+    """The policy in memory that an export is compared with."""
+    run = directory.open_run(str(run_dir), (), params)
+    learner = run_policy.restore(run)
+    policy = run_policy.make(run, learner, seed, num_candidates, extraction, **options)
+    gin.clear_config()
+    return policy
+
+
+def read_card(folder):
+    def refuse(constant):
+        raise AssertionError(f"{constant} is not JSON")
+
+    text = (folder / "model_card.json").read_text()
+    return json.loads(text, parse_constant=refuse)
+
+
+def read_spec(run_dir):
+    return json.loads((run_dir / "spec.json").read_text())
+
+
+def observations(batch, seed=0):
+    """Positions, velocities and goals about the maze, float32 [batch, 6]."""
+    rng = np.random.default_rng(seed)
+    return rng.uniform(-1.2, 1.2, (batch, D)).astype(np.float32)
+
+
+def parts(rows):
+    """The dict observation of flat ones."""
+    return {"observation": rows[:, :4], "desired_goal": rows[:, 4:]}
+
+
+def time_step(rows):
+    """What the environment would show: its third key is not looked at."""
+    observed = parts(rows) | {"achieved_goal": np.full_like(rows[:, :2], 9.0)}
+    return ts.restart(tf.nest.map_structure(tf.constant, observed), len(rows))
+
+
+def sample(model, rows, seed, num_candidates=0, temperature=0.0):
+    """Calls the signature `sample`; gives arrays."""
+    found = model.signatures["sample"](
+        observation=tf.constant(rows),
+        num_candidates=tf.constant(num_candidates),
+        temperature=tf.constant(temperature),
+        seed=tf.constant(seed, tf.int64),
+    )
+    return {name: tensor.numpy() for name, tensor in found.items()}
