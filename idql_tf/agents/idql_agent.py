@@ -200,14 +200,14 @@ class IdqlAgent(tf_agent.TFAgent):
     def _shares(self, batch: CriticBatch) -> list[CriticBatch]:
         count = self._num_behavior_updates
         rows = tf.shape(batch.rewards)[1]
-        tf.debugging.assert_greater_equal(
-            rows, count, "fewer rows in the batch than num_behavior_updates"
-        )
         if (batch.rewards.shape[1] or count) < count:
             raise UserError(
                 f"a batch of {batch.rewards.shape[1]} cannot be shared among "
                 f"{count} behaviour updates; expected at least one row for each"
             )
+        tf.debugging.assert_greater_equal(
+            rows, count, "fewer rows in the batch than num_behavior_updates"
+        )
         edges = [rows * i // max(count, 1) for i in range(count + 1)]
         return [_rows(batch, a, b) for a, b in zip(edges, edges[1:], strict=False)]
 

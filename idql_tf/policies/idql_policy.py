@@ -244,8 +244,8 @@ class IdqlPolicy(tf_policy.TFPolicy):
         temperature: tf.Tensor,
     ) -> Extraction:
         tf.debugging.Assert(
-            (num_candidates >= 0) & (temperature >= 0.0),
-            ["expected num_candidates >= 0 and temperature >= 0, found"]
+            (num_candidates >= 0) & (temperature >= 0.0) & (temperature < np.inf),
+            ["expected num_candidates >= 0 and finite temperature >= 0, found"]
             + [num_candidates, temperature],
         )
         num = tf.where(num_candidates > 0, num_candidates, self.num_candidates)
