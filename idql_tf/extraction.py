@@ -6,6 +6,7 @@ the exported model.
 
 from __future__ import annotations
 
+import math
 from typing import NamedTuple
 
 import gin
@@ -29,6 +30,16 @@ def check_method(method: str, num_candidates: int) -> None:
         raise UserError(f"extraction is {method!r}; expected one of {METHODS}")
     if num_candidates < 1:
         raise UserError(f"num_candidates is {num_candidates}; expected at least 1")
+
+
+def _check_temperature(temperature: tf.Tensor | float) -> None:
+    known = not tf.is_tensor(temperature)
+    is_number = isinstance(temperature, (int, float))
+    if known and not (is_number and 0.0 <= temperature < math.inf):
+        raise UserError(
+            f"the temperature of softmax extraction is {temperature!r}; expected a "
+            "finite number, at least 0"
+        )
 
 
 class Candidates(NamedTuple):
@@ -123,9 +134,13 @@ def weights(
       v: [S, B].
       critic: whose objective gives the implicit weights.
       temperature: inverse temperature of the softmax.
+
+    Raises:
+      UserError: the temperature is a Python value, and no finite number from 0 up.
     """
     advantage = q - v[..., None]
     if method == "softmax":
+        _check_temperature(temperature)
         return tf.nn.softmax(temperature * advantage)
     raw = critic.objective.implicit_weight(advantage)
     return raw / tf.reduce_sum(raw, -1, keepdims=True)

@@ -58,9 +58,9 @@ def describe(policy: IdqlPolicy, spec: dict[str, Any], seeds: list[int]) -> dict
 
 
 def scores(
-    summary: dict[str, Any] | None, extraction: str, num_candidates: int
+    summary: dict[str, Any] | None, extraction: str, num_candidates: int, step: int
 ) -> dict[str, Any]:
-    """Picks from summary.json what was measured of this choice among candidates.
+    """Picks from a run's summary what was measured of this choice at this step.
 
     `measured` is None where this choice was not evaluated.
     """
@@ -70,16 +70,16 @@ def scores(
         (
             entry
             for entry in summary["methods"]
-            if (entry["extraction"], entry["num_candidates"])
-            == (extraction, num_candidates)
+            if (entry["extraction"], entry["num_candidates"], entry["step"])
+            == (extraction, num_candidates, step)
         ),
         None,
     )
     note = f"Measured in float32, each seed on its own. {summary['reference_note']}"
     if found is None:
         note = (
-            f"{extraction} with {num_candidates} candidates was not evaluated: run "
-            "launch/evaluate.py"
+            f"{extraction} with {num_candidates} candidates was not evaluated at step "
+            f"{step:,}: run launch/evaluate.py"
         )
     return {
         "measured": found,

@@ -21,6 +21,7 @@ from idql_tf.nn import dense, fused
 from idql_tf.policies.spaces import Spaces
 from idql_tf.policies.weighted_points import WeightedPoints
 
+_LARGEST = 1e30
 _STEP_MASK = 2**40 - 1  # of idql_tf.nn.randomness
 
 
@@ -319,8 +320,11 @@ class IdqlPolicy(tf_policy.TFPolicy):
 
 
 def finite_rows(observation: tf.Tensor) -> tf.Tensor:
-    """Tells which rows of [B, D] are finite (with ops that TFLite has), bool [B]."""
-    return tf.reduce_all(tf.abs(observation) <= observation.dtype.max, -1)
+    """Tells which rows of [B, D] are finite and below 1e30, bool [B].
+
+    Larger numbers overflow within the networks. Only ops that TFLite has.
+    """
+    return tf.reduce_all(tf.abs(observation) <= _LARGEST, -1)
 
 
 def _seed_words(seed: types.Seed | None) -> tf.Tensor:

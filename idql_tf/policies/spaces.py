@@ -55,15 +55,20 @@ class Spaces:
                 f"the observation spec is {observation_spec}; expected a TensorSpec or "
                 "a dict of them"
             )
+        self._shapes = [[None, *part.shape] for part in parts]
         self.observation_size = sum(part.shape.num_elements() for part in parts)
         self.low, self.high = _bounds(action_spec)
         self.action_size = len(self.low)
 
     def flatten(self, observation: types.NestedTensor) -> tf.Tensor:
         """Joins an observation [B, ...], or a dict of them, to float32 [B, D]."""
+        given = map(tf.convert_to_tensor, self._parts(observation))
         parts = [
-            tf.cast(tf.reshape(part, [tf.shape(part)[0], -1]), tf.float32)
-            for part in map(tf.convert_to_tensor, self._parts(observation))
+            tf.cast(
+                tf.reshape(tf.ensure_shape(part, shape), [tf.shape(part)[0], -1]),
+                tf.float32,
+            )
+            for part, shape in zip(given, self._shapes, strict=True)
         ]
         joined = parts[0] if len(parts) == 1 else tf.concat(parts, -1)
         return tf.ensure_shape(joined, [None, self.observation_size])

@@ -16,6 +16,7 @@ from rich.console import Console
 from idql_tf import config, extraction
 from idql_tf.environments import factory
 from idql_tf.errors import UserError
+from idql_tf.evaluation import records, summary
 from idql_tf.export import card, parity, saved_model, tflite
 from idql_tf.policies import IdqlPolicy
 from idql_tf.runs import directory
@@ -104,7 +105,9 @@ def export(
             **card.describe(policy, spec, _seeds(run, request)),
             "precision": "bfloat16" if request.bfloat16 else "float32",
             "non_finite_observation": request.safe_action or "assertion error",
-            "scores": card.scores(_summary(run), request.method, total),
+            "scores": card.scores(
+                _summary(run), request.method, total, int(learner.critic_step)
+            ),
             "parity": checks,
             "files": {str(p.relative_to(part)): p.stat().st_size for p in _files(part)},
             "updates": {
@@ -112,7 +115,7 @@ def export(
                 "behavior": int(learner.behavior_step),
             },
             "versions": directory.versions(),
-            "trained_with": spec["versions"],
+            "trained_with": spec.get("versions"),
             "config": config.current().splitlines(),
         }
         (part / "model_card.json").write_text(
@@ -183,10 +186,9 @@ def _seeds(run: Run, request: Request) -> list[int]:
 
 
 def _summary(run: Run) -> dict[str, Any] | None:
-    try:
-        return json.loads(run.file("summary.json").read_text())
-    except (OSError, ValueError):
-        return None
+    """Makes summary.json's content anew from the run's evaluations, if any."""
+    found = summary.summarize(records.read_run(run.path))
+    return found if found["methods"] else None
 
 
 def _files(folder: pathlib.Path) -> list[pathlib.Path]:
