@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import signal
 import sys
 import textwrap
 from collections.abc import Callable, Sequence
@@ -24,6 +25,16 @@ def define_gin_flags() -> None:
     )
     flags.DEFINE_multi_string(
         "gin_param", [], "gin binding such as 'Expectile.tau=0.9'; repeatable."
+    )
+
+
+def define_extraction() -> flags.FlagHolder[str]:
+    """Adds `--extraction`."""
+    return flags.DEFINE_enum(
+        "extraction",
+        "argmax",
+        ["argmax", "implicit", "softmax"],
+        "How an action is chosen.",
     )
 
 
@@ -86,6 +97,9 @@ def run(main: Callable[[], int | None]) -> NoReturn:
         print(textwrap.dedent(sys.modules["__main__"].__doc__ or "").strip())
         print(f"\nflags:\n{FLAGS.main_module_help()}\n{FLAGS.module_help(__name__)}")
         sys.exit(EXIT_DONE)
+    # As an exception, so that what is half done is cleaned up; jobs that can save
+    # and resume take the signal over.
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
     try:
         extra = FLAGS(sys.argv)[1:]
         if extra:

@@ -1,12 +1,17 @@
-"""Files that are either the old one or the whole new one, whatever happens."""
+"""Files and directories that are there whole or not at all, whatever happens."""
 
 from __future__ import annotations
 
 import contextlib
+import glob
 import os
 import pathlib
+import shutil
+import socket
 from collections.abc import Iterator
 from typing import IO
+
+from idql_tf.errors import UserError
 
 
 @contextlib.contextmanager
@@ -36,3 +41,47 @@ def write_atomically(path: pathlib.Path, text: str) -> None:
     """Writes or replaces a text file in one step."""
     with replacing(path) as file:
         file.write(text)
+
+
+@contextlib.contextmanager
+def new_directory(path: pathlib.Path) -> Iterator[pathlib.Path]:
+    """Gives a sibling to write into, which becomes `path` if all went well.
+
+    What killed programs left of earlier attempts is removed.
+
+    Raises:
+      UserError: `path` exists and is not an empty directory, or cannot be made.
+    """
+    if os.path.lexists(path) and not (path.is_dir() and not any(path.iterdir())):
+        raise UserError(
+            f"{path} exists, and nothing is overwritten; name a new --output"
+        )
+    # Absolute: Minari joins a relative directory to itself.
+    parent = path.absolute().parent
+    mine = f".{path.name}.{socket.gethostname()}-"
+    partial = parent / f"{mine}{os.getpid()}.partial"
+    try:
+        parent.mkdir(parents=True, exist_ok=True)
+        for left in parent.glob(f"{glob.escape(mine)}*.partial"):
+            if not _is_running(left.name.removeprefix(mine).removesuffix(".partial")):
+                shutil.rmtree(left, ignore_errors=True)
+        partial.mkdir()
+    except OSError as error:
+        raise UserError(
+            f"{path} cannot be made ({error.strerror}); name another --output"
+        ) from error
+    try:
+        yield partial
+        partial.rename(path)
+    finally:
+        shutil.rmtree(partial, ignore_errors=True)
+
+
+def _is_running(pid: str) -> bool:
+    try:
+        os.kill(int(pid), 0)
+    except ProcessLookupError:
+        return False
+    except (OSError, ValueError, OverflowError):
+        return True
+    return True

@@ -22,12 +22,7 @@ RUN_DIR = flags.DEFINE_string("run_dir", None, "A run of train.py.", required=Tr
 EPISODES = flags.DEFINE_integer(
     "episodes", None, "Episodes per seed; default: as in training.", lower_bound=1
 )
-EXTRACTION = flags.DEFINE_enum(
-    "extraction",
-    "argmax",
-    ["argmax", "implicit", "softmax"],
-    "How an action is chosen.",
-)
+EXTRACTION = cli.define_extraction()
 NUM_CANDIDATES = flags.DEFINE_integer(
     "num_candidates", None, "Candidates per observation.", lower_bound=1
 )

@@ -28,12 +28,7 @@ SEED = flags.DEFINE_integer("seed", None, "Training seed; default: the run's fir
 ENSEMBLE = flags.DEFINE_bool(
     "ensemble", False, "All of the run's seeds as one policy, instead of one seed."
 )
-EXTRACTION = flags.DEFINE_enum(
-    "extraction",
-    "argmax",
-    ["argmax", "implicit", "softmax"],
-    "How an action is chosen.",
-)
+EXTRACTION = cli.define_extraction()
 NUM_CANDIDATES = flags.DEFINE_integer(
     "num_candidates",
     None,

@@ -151,12 +151,16 @@ class IdqlAgent(tf_agent.TFAgent):
             )
         batch = self._batch(experience, weights)
         shares = self._shares(batch)
-        metrics = self.critic.update(_rows(batch, 0, self._critic_batch_size))
-        losses = [
-            self.behavior.update(part.observations, part.actions, part.weights)["loss"]
-            for part in shares
-        ]
-        self.train_step_counter.assign_add(1)
+        # All of it or nothing: in a graph a failed check stops only what needs it.
+        with tf.control_dependencies(batch):
+            metrics = self.critic.update(_rows(batch, 0, self._critic_batch_size))
+            losses = [
+                self.behavior.update(part.observations, part.actions, part.weights)[
+                    "loss"
+                ]
+                for part in shares
+            ]
+            self.train_step_counter.assign_add(1)
         behavior_loss = tf.add_n(losses) / len(losses) if losses else tf.zeros([1])
         info = self._info(metrics, behavior_loss)
         self._summarize(info.extra)
@@ -186,16 +190,20 @@ class IdqlAgent(tf_agent.TFAgent):
     ) -> CriticBatch:
         """Turns trajectories [B, 2, ...] into transitions [1, B, ...]."""
         before, step, after = self._as_transition(experience)
-        within_episode = tf.cast(~before.is_last(), tf.float32)
         batch = CriticBatch(
             self._spaces.flatten(before.observation),
             self._spaces.to_unit_action(tf.cast(step.action, tf.float32)),
             tf.cast(after.reward, tf.float32),
             tf.cast(after.discount, tf.float32),
             self._spaces.flatten(after.observation),
-            within_episode if weights is None else weights * within_episode,
+            _weights(weights, tf.cast(~before.is_last(), tf.float32)),
         )
-        return CriticBatch(*(x[None] for x in batch))
+        # One such row would turn every weight into NaN, for good.
+        checked = (
+            tf.debugging.assert_all_finite(x, f"{name} of a batch not finite")
+            for name, x in zip(batch._fields, batch, strict=True)
+        )
+        return CriticBatch(*(x[None] for x in checked))
 
     def _shares(self, batch: CriticBatch) -> list[CriticBatch]:
         count = self._num_behavior_updates
@@ -206,7 +214,7 @@ class IdqlAgent(tf_agent.TFAgent):
                 f"{count} behaviour updates; expected at least one row for each"
             )
         tf.debugging.assert_greater_equal(
-            rows, count, "fewer rows in the batch than num_behavior_updates"
+            rows, max(count, 1), "fewer rows in the batch than num_behavior_updates"
         )
         edges = [rows * i // max(count, 1) for i in range(count + 1)]
         return [_rows(batch, a, b) for a, b in zip(edges, edges[1:], strict=False)]
@@ -235,6 +243,19 @@ class IdqlAgent(tf_agent.TFAgent):
                 for i, variable in enumerate(variables):
                     tag = f"Variables/{name}/{i}"
                     tf.summary.histogram(tag, variable, self.train_step_counter)
+
+
+def _weights(given: types.Tensor | None, within_episode: tf.Tensor) -> tf.Tensor:
+    """Weighs steps [B] as asked, and those between two episodes not at all."""
+    if given is None:
+        return within_episode
+    given = tf.cast(given, tf.float32)
+    if given.shape.rank not in (0, 1, None):
+        raise UserError(
+            f"weights have the shape {given.shape}; expected one number for each row "
+            "of the batch"
+        )
+    return given * within_episode
 
 
 def _rows(

@@ -97,18 +97,29 @@ def repeated(step: Callable[[], tf.Tensor], xla: bool = False) -> Run:
     return lambda count: float(loop(tf.constant(count)))
 
 
-def products(layers: Sequence[Layer]) -> Callable[[], tf.Tensor]:
+def products(
+    layers: Sequence[Layer], in_order: bool = False
+) -> Callable[[], tf.Tensor]:
     """Plain matmuls with the shapes and transposes of `layers`, and nothing else.
 
     Every product has operands of its own, so that none can be shared or left
     out. For `repeated` without XLA, which would: the rate of the library's kernels.
+
+    Args:
+      layers: what is multiplied.
+      in_order: a layer waits for the one before, as in a forward pass; if not, they
+        may run side by side, as the two products of a backward pass may.
     """
     groups: dict[int, list] = {layer.repeats: [] for layer in layers}
     for layer in layers:
         groups[layer.repeats].append((layer, _operands(layer)))
 
     def once(repeats: int) -> tf.Tensor:
-        return tf.add_n([c for pair in groups[repeats] for c in _corners(*pair)])
+        made: list[tf.Tensor] = []
+        for pair in groups[repeats]:
+            with tf.control_dependencies(made[-1:] if in_order else []):
+                made += _corners(*pair)
+        return tf.add_n(made)
 
     def step() -> tf.Tensor:
         chains = [n for n in groups if n > 1]

@@ -185,7 +185,7 @@ def exported(
 def _policy_rows(
     timer: Timer, learner: IdqlLearner, num_candidates: int, calls: dict[int, Run]
 ) -> list[Row]:
-    """Times policy calls, by batch size, beside their products alone."""
+    """Times policy calls, by batch size, beside their products alone, in order."""
     layers = {
         batch: flops.extraction(learner.behavior, learner.critic, batch, num_candidates)
         for batch in calls
@@ -193,7 +193,8 @@ def _policy_rows(
     runs: dict[Any, Run] = {}
     for batch, call in calls.items():
         runs[batch, "policy"] = call
-        runs[batch, "matmul"] = repeated(products(layers[batch]))
+        runs[batch, "matmul"] = repeated(products(layers[batch], in_order=True))
+        runs[batch, "unordered"] = repeated(products(layers[batch]))
     found = timer(runs)
     return [
         {
@@ -202,6 +203,8 @@ def _policy_rows(
             **_beside(
                 found[batch, "policy"], found[batch, "matmul"], flops.total(listed)
             ),
+            # No forward pass can be so fast: a layer needs the one before.
+            "unordered_matmul": _rates(found[batch, "unordered"], flops.total(listed)),
             "candidates_per_second": (
                 batch * num_candidates / found[batch, "policy"].median
             ),

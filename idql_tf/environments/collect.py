@@ -16,6 +16,7 @@ import gymnasium
 import numpy as np
 from gymnasium.envs.registration import EnvSpec
 
+from idql_tf import files
 from idql_tf.data import scores
 from idql_tf.data.progress import slow_progress
 from idql_tf.environments import factory, maze, minari_writer
@@ -119,7 +120,7 @@ def collect(
         )
     spec, field = _task(env_id, goal_cell)
     path = pathlib.Path(output)
-    with minari_writer.new_directory(path) as partial:
+    with files.new_directory(path) as partial:
         env = factory.make(spec.to_json())
         reference = scores.reference_for(env_id, spec.kwargs) or _measure(
             env, field, seed

@@ -2,20 +2,14 @@
 
 from __future__ import annotations
 
-import contextlib
 import dataclasses
-import os
 import pathlib
 import re
-import shutil
-from collections.abc import Iterator
 from typing import Any
 
 import gymnasium
 import numpy as np
 from gymnasium.envs.registration import EnvSpec
-
-from idql_tf.errors import UserError
 
 
 @dataclasses.dataclass(frozen=True)
@@ -41,28 +35,6 @@ def dataset_id(path: pathlib.Path) -> str:
         if match and match.group("version"):
             return candidate
     return "maze2d-v0"
-
-
-@contextlib.contextmanager
-def new_directory(path: pathlib.Path) -> Iterator[pathlib.Path]:
-    """Gives a sibling to write into, which becomes `path` if all went well."""
-    if path.exists() and not (path.is_dir() and not any(path.iterdir())):
-        raise UserError(
-            f"{path} exists; expected a new directory: name another --output"
-        )
-    # Absolute: Minari joins a relative directory to itself.
-    partial = path.absolute().parent / f".{path.name}.{os.getpid()}.partial"
-    try:
-        partial.mkdir(parents=True)
-    except OSError as error:
-        raise UserError(
-            f"cannot write to {path.parent} ({error.strerror}); name another --output"
-        ) from error
-    try:
-        yield partial
-        partial.rename(path)
-    finally:
-        shutil.rmtree(partial, ignore_errors=True)
 
 
 def write(

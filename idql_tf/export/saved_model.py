@@ -9,6 +9,9 @@ import warnings
 from collections.abc import Iterator
 
 import tensorflow as tf
+from tensorflow.python.framework.convert_to_constants import (
+    convert_variables_to_constants_v2,
+)
 from tf_agents.policies import policy_saver
 from tf_agents.specs import tensor_spec
 from tf_agents.trajectories import time_step as ts
@@ -17,6 +20,7 @@ from idql_tf.behavior.updates import Behavior
 from idql_tf.critic.updates import Critic
 from idql_tf.extraction import Extraction
 from idql_tf.policies import IdqlPolicy
+from idql_tf.policies.idql_policy import Extract
 from idql_tf.quiet import filtered_stderr
 
 Outputs = dict[str, tf.Tensor]
@@ -45,9 +49,12 @@ def write(policy: IdqlPolicy, directory: pathlib.Path) -> None:
     size = policy.spaces.observation_size
     observation = tf.TensorSpec([None, size], tf.float32, "observation")
 
+    extract = _with_constants(policy)
+
     @tf.function(input_signature=[observation], autograph=False)
     def act(observation: tf.Tensor) -> Outputs:
-        return outputs(policy.select(tf.ensure_shape(observation, [None, size])))
+        rows = tf.ensure_shape(observation, [None, size])
+        return outputs(policy.select(rows, extract=extract))
 
     @tf.function(
         input_signature=[
@@ -65,7 +72,7 @@ def write(policy: IdqlPolicy, directory: pathlib.Path) -> None:
         seed: tf.Tensor,
     ) -> Outputs:
         rows = tf.ensure_shape(observation, [None, size])
-        found = policy.select(rows, seed, num_candidates, temperature)
+        found = policy.select(rows, seed, num_candidates, temperature, extract)
         return outputs(found) | {"action_spread": found.spread}
 
     with quiet():
@@ -73,11 +80,24 @@ def write(policy: IdqlPolicy, directory: pathlib.Path) -> None:
         saver.signatures["serving_default"] = act
         saver.signatures["sample"] = sample
         if policy.spaces.observation_keys:
-            saver.signatures["dict"] = _of_parts(policy)
+            saver.signatures["dict"] = _of_parts(policy, extract)
         saver.save(str(directory))
 
 
-def _of_parts(policy: IdqlPolicy) -> tf.types.experimental.GenericFunction:
+def _with_constants(policy: IdqlPolicy) -> Extract:
+    """The policy's choice with its weights as constants.
+
+    What depends on weights alone, the features of the diffusion steps and the layout
+    of kernels, is then computed when a model is loaded and not in every call.
+    """
+    traced = policy.extract.get_concrete_function()
+    constant = convert_variables_to_constants_v2(traced)
+    return lambda observation, words: Extraction(*constant(observation, words))
+
+
+def _of_parts(
+    policy: IdqlPolicy, extract: Extract
+) -> tf.types.experimental.GenericFunction:
     """The signature that takes a dict observation key by key."""
     specs = policy.time_step_spec.observation
     named = {
@@ -90,7 +110,7 @@ def _of_parts(policy: IdqlPolicy) -> tf.types.experimental.GenericFunction:
         checked = {
             key: tf.ensure_shape(parts[key], spec.shape) for key, spec in named.items()
         }
-        return outputs(policy.select(policy.spaces.flatten(checked)))
+        return outputs(policy.select(policy.spaces.flatten(checked), extract=extract))
 
     return act.get_concrete_function(**named)
 

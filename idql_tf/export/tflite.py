@@ -10,7 +10,7 @@ import tensorflow as tf
 from idql_tf.errors import UserError
 from idql_tf.export.saved_model import Outputs, outputs, quiet
 from idql_tf.policies import IdqlPolicy
-from idql_tf.policies.idql_policy import finite_rows
+from idql_tf.policies.checks import finite_rows
 
 
 def check_method(extraction: str) -> None:
@@ -61,7 +61,7 @@ class _OneObservation(tf.Module):
         self._weights = policy.variables()
         self._best_of = policy.best_of
         self._noise_shape = policy.noise_shape
-        safe = policy._safe_action
+        safe = policy.safe_action
         self._fallback = policy.spaces.low + np.nan if safe is None else safe
         size = policy.spaces.observation_size
         observation = tf.TensorSpec([1, size], tf.float32, "observation")

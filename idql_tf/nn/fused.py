@@ -85,9 +85,13 @@ def _swish_gradient(x: tf.Tensor, upstream: tf.Tensor) -> tf.Tensor:
 
 
 @tf.custom_gradient
-def swish(x: tf.Tensor) -> tuple[tf.Tensor, Callable]:
-    """Returns x * sigmoid(x), element by element."""
+def _trained_swish(x: tf.Tensor) -> tuple[tf.Tensor, Callable]:
     return _swish(x), lambda upstream: _swish_gradient(x, upstream)
+
+
+def swish(x: tf.Tensor) -> tf.Tensor:
+    """Returns x * sigmoid(x), element by element."""
+    return _swish(x) if _ORDINARY.get() else _trained_swish(x)
 
 
 def _standardize(x: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
@@ -102,6 +106,31 @@ def _layer_norm(x: tf.Tensor, scale: tf.Tensor, bias: tf.Tensor) -> tf.Tensor:
     return _standardize(x)[0] * scale[..., None, :] + bias[..., None, :]
 
 
+def _ordinary_layer_norm(x: tf.Tensor, scale: tf.Tensor, bias: tf.Tensor) -> tf.Tensor:
+    """The ops that oneDNN runs as one, as Keras' LayerNormalization has them.
+
+    Rows are the channels of a batch normalisation without a scale of its own.
+    """
+    size = x.shape[-1]
+    normed = []
+    for member, weights in enumerate(zip(*map(tf.unstack, (scale, bias)), strict=True)):
+        rows = tf.reshape(x if x.shape[0] == 1 else x[member], [-1, size])
+        count = tf.shape(rows)[0]
+        y = tf.raw_ops.FusedBatchNormV3(
+            x=tf.reshape(rows, [1, count, size, 1]),
+            scale=tf.ones([count]),
+            offset=tf.zeros([count]),
+            mean=[],
+            variance=[],
+            epsilon=LAYER_NORM_EPSILON,
+            data_format="NCHW",
+            is_training=True,
+        ).y
+        normed.append(tf.reshape(y, tf.shape(rows)) * weights[0] + weights[1])
+    # Stacked, they would not be recognised.
+    return tf.reshape(tf.concat(normed, 0), tf.shape(x))
+
+
 @one_pass
 def _layer_norm_gradient(
     x: tf.Tensor, scale: tf.Tensor, upstream: tf.Tensor
@@ -114,9 +143,17 @@ def _layer_norm_gradient(
 
 
 @tf.custom_gradient
-def layer_norm(
+def _trained_layer_norm(
     x: tf.Tensor, scale: tf.Tensor, bias: tf.Tensor
 ) -> tuple[tf.Tensor, Callable]:
+    def gradient(upstream: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
+        dx, scaled = _layer_norm_gradient(x, scale, upstream)
+        return dx, tf.reduce_sum(scaled, -2), tf.reduce_sum(upstream, -2)
+
+    return _layer_norm(x, scale, bias), gradient
+
+
+def layer_norm(x: tf.Tensor, scale: tf.Tensor, bias: tf.Tensor) -> tf.Tensor:
     """Layer normalisation over the last axis with epsilon 1e-6 (flax's default).
 
     Args:
@@ -127,12 +164,8 @@ def layer_norm(
     Returns:
       [*stack, B, F].
     """
-
-    def gradient(upstream: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
-        dx, scaled = _layer_norm_gradient(x, scale, upstream)
-        return dx, tf.reduce_sum(scaled, -2), tf.reduce_sum(upstream, -2)
-
-    return _layer_norm(x, scale, bias), gradient
+    norm = _ordinary_layer_norm if _ORDINARY.get() else _trained_layer_norm
+    return norm(x, scale, bias)
 
 
 @one_pass

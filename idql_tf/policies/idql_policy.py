@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import functools
+from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -15,14 +16,15 @@ from tf_agents.typing import types
 from idql_tf import extraction as choice
 from idql_tf.behavior.updates import Behavior
 from idql_tf.critic.updates import Critic
-from idql_tf.errors import UserError
 from idql_tf.extraction import Extraction
 from idql_tf.nn import dense, fused
+from idql_tf.policies import checks
 from idql_tf.policies.spaces import Spaces
 from idql_tf.policies.weighted_points import WeightedPoints
 
-_LARGEST = 1e30
 _STEP_MASK = 2**40 - 1  # of idql_tf.nn.randomness
+
+Extract = Callable[[tf.Tensor, tf.Tensor], Extraction]
 
 
 class PolicyInfo(NamedTuple):
@@ -65,6 +67,14 @@ class IdqlPolicy(tf_policy.TFPolicy):
       xla: compile with XLA; None does on a GPU.
       name: of the module.
 
+    Attributes:
+      spaces: maps between the specs and the networks.
+      extraction: as given.
+      num_candidates: N.
+      safe_action: as given, float32 [A] or None.
+      extract: the compiled choice, unchecked: observation float32 [B, D] and words
+        int64 [2] (seed and step) to an `Extraction` with axes [B, ...].
+
     Raises:
       UserError: specs, critic and behaviour model do not fit, or a setting is
         unknown.
@@ -88,10 +98,12 @@ class IdqlPolicy(tf_policy.TFPolicy):
     ) -> None:
         choice.check_method(extraction, num_candidates)
         self.spaces = Spaces(time_step_spec.observation, action_spec, observation_keys)
-        _check_sizes(self.spaces, critic, behavior, pooled)
+        checks.check_sizes(self.spaces, critic, behavior, pooled)
         self.extraction, self.num_candidates = extraction, num_candidates
         self._temperature, self._pooled = temperature, pooled
-        self._safe_action = _safe_action(safe_action, self.spaces)
+        self.safe_action = checks.safe_action(
+            safe_action, self.spaces.low, self.spaces.high
+        )
         scalar = tf.TensorSpec([], tf.float32)
         super().__init__(
             time_step_spec,
@@ -107,12 +119,11 @@ class IdqlPolicy(tf_policy.TFPolicy):
             *critic.value.variables,
             *behavior.average.variables,
         ]
-        self._xla = xla
         signature = (
             tf.TensorSpec([None, self.spaces.observation_size], tf.float32),
             tf.TensorSpec([2], tf.int64),
         )
-        self._compiled = dense.compiled(self._extract, xla, signature)
+        self.extract = dense.compiled(self._extract, xla, signature)
 
     def select(
         self,
@@ -120,6 +131,7 @@ class IdqlPolicy(tf_policy.TFPolicy):
         seed: types.Seed | None = None,
         num_candidates: tf.Tensor | None = None,
         temperature: tf.Tensor | None = None,
+        extract: Extract | None = None,
     ) -> Extraction:
         """Chooses actions for flat observations.
 
@@ -129,21 +141,24 @@ class IdqlPolicy(tf_policy.TFPolicy):
           num_candidates: int32 scalar; None or 0 take the policy's.
           temperature: float32 scalar; above 0 it chooses by softmax with this
             inverse temperature, None and 0 choose as the policy does.
+          extract: used instead of `extract` where neither option is given.
 
         Returns:
           The `Extraction` with axes [B, ...] and actions in environment units.
         """
         observation = tf.cast(observation, tf.float32)
         self._check(observation)
-        words = _seed_words(seed)
+        words = checks.seed_words(seed)
+        plain = functools.partial(extract or self.extract, observation, words)
         if num_candidates is None and temperature is None:
-            found = self._compiled(observation, words)
+            found = plain()
         else:
-            found = self._with_options(
-                observation,
-                words,
-                tf.constant(0) if num_candidates is None else num_candidates,
-                tf.constant(0.0) if temperature is None else temperature,
+            num = tf.constant(0) if num_candidates is None else num_candidates
+            inverse = tf.constant(0.0) if temperature is None else temperature
+            found = tf.cond(
+                tf.equal(num, 0) & tf.equal(inverse, 0.0),
+                plain,
+                lambda: self._with_options(observation, words, num, inverse),
             )
         return self._made_safe(observation, found)
 
@@ -193,9 +208,9 @@ class IdqlPolicy(tf_policy.TFPolicy):
 
     def _check(self, observation: tf.Tensor) -> None:
         """Fails where an observation is not finite, unless there is a safe action."""
-        if self._safe_action is not None:
+        if self.safe_action is not None:
             return
-        finite = finite_rows(observation)
+        finite = checks.finite_rows(observation)
         bad = tf.where(~finite)[:1, 0]
         tf.debugging.Assert(
             tf.reduce_all(finite),
@@ -204,12 +219,12 @@ class IdqlPolicy(tf_policy.TFPolicy):
 
     def _made_safe(self, observation: tf.Tensor, found: Extraction) -> Extraction:
         """Puts `safe_action` where an observation is not finite."""
-        if self._safe_action is None:
+        if self.safe_action is None:
             return found
-        finite = finite_rows(observation)
+        finite = checks.finite_rows(observation)
         unknown = tf.where(finite, 0.0, np.nan)
         return Extraction(
-            tf.where(finite[:, None], found.action, self._safe_action),
+            tf.where(finite[:, None], found.action, self.safe_action),
             *(x + unknown for x in found[1:]),
         )
 
@@ -299,7 +314,7 @@ class IdqlPolicy(tf_policy.TFPolicy):
         drawn = choice.draw_candidates(
             critic,
             behavior,
-            *self._stacked(observation, _seed_words(None)),
+            *self._stacked(observation, checks.seed_words(None)),
             self.num_candidates,
             self._pooled,
         )
@@ -311,61 +326,9 @@ class IdqlPolicy(tf_policy.TFPolicy):
                 self.extraction, drawn, critic, self._temperature
             )[0]
         points = self.spaces.to_env_action(drawn.actions[0])
-        if self._safe_action is not None:
-            finite = finite_rows(observation)[:, None]
-            points = tf.where(finite[..., None], points, self._safe_action)
+        if self.safe_action is not None:
+            finite = checks.finite_rows(observation)[:, None]
+            points = tf.where(finite[..., None], points, self.safe_action)
             probabilities = tf.where(finite, probabilities, 1.0 / points.shape[1])
         distribution = WeightedPoints(points, probabilities)
         return policy_step.PolicyStep(distribution, policy_state, ())
-
-
-def finite_rows(observation: tf.Tensor) -> tf.Tensor:
-    """Tells which rows of [B, D] are finite and below 1e30, bool [B].
-
-    Larger numbers overflow within the networks. Only ops that TFLite has.
-    """
-    return tf.reduce_all(tf.abs(observation) <= _LARGEST, -1)
-
-
-def _seed_words(seed: types.Seed | None) -> tf.Tensor:
-    """Returns int64 [2]: (seed, step) of an integer, a pair, or a fresh draw."""
-    if seed is None:
-        # One graph for every call: the draw itself is part of it.
-        return tf.random.uniform(
-            [2], tf.int64.min, tf.int64.max, dtype=tf.int64, name="fresh_seed"
-        )
-    words = tf.reshape(tf.cast(tf.convert_to_tensor(seed), tf.int64), [-1])
-    return tf.concat([words, tf.zeros([2 - tf.size(words)], tf.int64)], 0)
-
-
-def _safe_action(action: Sequence[float] | None, spaces: Spaces) -> np.ndarray | None:
-    if action is None:
-        return None
-    safe = np.asarray(action, np.float32)
-    if (
-        safe.shape != spaces.low.shape
-        or not ((spaces.low <= safe) & (safe <= spaces.high)).all()
-    ):
-        raise UserError(
-            f"safe_action is {list(action)}; expected {spaces.action_size} numbers "
-            f"within {spaces.low} and {spaces.high}"
-        )
-    return safe
-
-
-def _check_sizes(
-    spaces: Spaces, critic: Critic, behavior: Behavior, pooled: bool
-) -> None:
-    found = (spaces.observation_size, spaces.action_size)
-    expected = (critic.observation_size, behavior.action_size)
-    if found != expected:
-        raise UserError(
-            f"the specs have observations of {found[0]} and actions of {found[1]} "
-            f"numbers; the networks take {expected[0]} and {expected[1]}"
-        )
-    members = len(behavior.seeds)
-    if members > 1 and not pooled:
-        raise UserError(
-            f"the critic and behaviour model are a stack of {members} seeds; expected "
-            "one (training.learner.take_member), or pooled=True"
-        )

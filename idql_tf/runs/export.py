@@ -4,21 +4,18 @@ from __future__ import annotations
 
 import dataclasses
 import json
-import os
 import pathlib
-import shutil
-import tempfile
 from collections.abc import Sequence
 from typing import Any
 
 from rich.console import Console
 
-from idql_tf import config, extraction
+from idql_tf import config, extraction, files
 from idql_tf.environments import factory
-from idql_tf.errors import UserError
 from idql_tf.evaluation import records, summary
 from idql_tf.export import card, parity, saved_model, tflite
 from idql_tf.policies import IdqlPolicy
+from idql_tf.policies.checks import safe_action
 from idql_tf.runs import directory
 from idql_tf.runs import policy as run_policy
 from idql_tf.runs.directory import Run
@@ -26,7 +23,8 @@ from idql_tf.training.learner import IdqlLearner
 
 # Above this part of the choice's worth, a lower precision is worth a warning.
 _NOTICEABLE = 0.05
-_CHECKED = 256
+# Of one call, so that a check takes seconds however many candidates there are.
+_CHECKED_CANDIDATES = 2**15
 
 
 @dataclasses.dataclass(frozen=True)
@@ -80,8 +78,6 @@ def export(
     """
     console = Console(soft_wrap=True, highlight=False, markup=False)
     target = pathlib.Path(output)
-    if os.path.lexists(target):
-        raise UserError(f"{target} exists; name a new --output, nothing is overwritten")
     if env_id is not None:
         factory.parse_spec(env_id)
     run = directory.open_run(run_dir, gin_files, gin_params)
@@ -90,15 +86,15 @@ def export(
     extraction.check_method(request.method, total)
     if request.tflite:
         tflite.check_method(request.method)
-    console.print(f"restoring {run.path}")
-    learner = run_policy.restore(run)
-    policy = _policy(run, learner, request, total, False)
-    reference = policy
-    if request.bfloat16:
-        # A learner of its own: rounding an ensemble is done in place.
-        policy = _policy(run, run_policy.restore(run), request, total, True)
-    part = _make_part(target)
-    try:
+    safe_action(request.safe_action, run.info.action_low, run.info.action_high)
+    with files.new_directory(target) as part:
+        console.print(f"restoring {run.path}")
+        learner = run_policy.restore(run)
+        policy = _policy(run, learner, request, total, False)
+        reference = policy
+        if request.bfloat16:
+            # A learner of its own: rounding an ensemble is done in place.
+            policy = _policy(run, run_policy.restore(run), request, total, True)
         console.print(f"writing and checking {target}")
         checks = _write(policy, reference, spec, part, request)
         content = {
@@ -121,24 +117,7 @@ def export(
         (part / "model_card.json").write_text(
             json.dumps(content, indent=1, allow_nan=False)
         )
-        os.rename(part, target)
-    except BaseException:
-        shutil.rmtree(part, ignore_errors=True)
-        raise
     _report(console, target, policy, content)
-
-
-def _make_part(target: pathlib.Path) -> pathlib.Path:
-    """Makes the directory, beside `target`, that becomes it when complete."""
-    try:
-        target.parent.mkdir(parents=True, exist_ok=True)
-        part = tempfile.mkdtemp(prefix=f".{target.name}-", dir=target.parent)
-        os.chmod(part, 0o755)
-    except OSError as error:
-        raise UserError(
-            f"{target} cannot be made: {error}; name another --output"
-        ) from error
-    return pathlib.Path(part)
 
 
 def _policy(
@@ -166,7 +145,9 @@ def _write(
 ) -> dict[str, parity.Numbers]:
     """Writes the models; returns how far each is from the float32 policy."""
     inputs = parity.observations(
-        spec.get("observation_statistics"), policy.spaces.observation_size, _CHECKED
+        spec.get("observation_statistics"),
+        policy.spaces.observation_size,
+        min(256, max(7, _CHECKED_CANDIDATES // policy.num_candidates)),
     )
     saved_model.write(policy, folder)
     checks = {"saved_model": parity.of_saved_model(policy, folder, inputs)}

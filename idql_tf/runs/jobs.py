@@ -77,7 +77,7 @@ def _train(
     console: Console,
     stop: StopSignals,
 ) -> None:
-    checkpoints = _restore(run, learner, settings, console)
+    checkpoints = restore(run, learner, settings.keep_checkpoints, console)
     start = int(learner.critic_step)
     if start:
         console.print(f"resuming at critic step {start:,} of {settings.critic_steps:,}")
@@ -133,7 +133,7 @@ def evaluate(
         largest = max(n for _, n in evaluator.methods)
         methods = [(method, num_candidates or largest)]
     with run.locked(), stop:
-        _restore(run, learner, settings, console)
+        restore(run, learner, settings.keep_checkpoints, console)
         step = int(learner.critic_step)
         if not step:
             raise UserError(f"{run_dir} has no checkpoint yet; run train.py first")
@@ -176,12 +176,19 @@ def make_learner(run: Run) -> IdqlLearner:
     )
 
 
-def _restore(
-    run: Run, learner: IdqlLearner, settings: offline.Settings, console: Console
-) -> Checkpoints:
-    checkpoints = Checkpoints(
-        run.file("checkpoints"), learner, settings.keep_checkpoints
-    )
+def restore(run: Run, learner: IdqlLearner, keep: int, console: Console) -> Checkpoints:
+    """Loads a run's newest whole checkpoint, if there is one; names damaged ones.
+
+    Args:
+      run: the run, locked.
+      learner: is changed.
+      keep: how many checkpoints later saves keep.
+      console: where damaged checkpoints are named.
+
+    Raises:
+      UserError: none fits the learner.
+    """
+    checkpoints = Checkpoints(run.file("checkpoints"), learner, keep)
     checkpoints.restore()
     for reason in checkpoints.skipped:
         console.print(f"skipped a damaged checkpoint: {reason}", markup=False)

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Sequence
 from typing import Any
 
 import tensorflow as tf
+from rich.console import Console
 from tf_agents.specs import tensor_spec
 from tf_agents.trajectories import time_step as ts
 
@@ -16,7 +16,6 @@ from idql_tf.nn.dense import use_bfloat16
 from idql_tf.policies import IdqlPolicy
 from idql_tf.runs import directory, jobs
 from idql_tf.runs.directory import Run
-from idql_tf.training.checkpoints import Checkpoints
 from idql_tf.training.learner import IdqlLearner, take_member
 
 
@@ -65,10 +64,7 @@ def restore(run: Run) -> IdqlLearner:
     """
     learner = jobs.make_learner(run)
     with run.locked():
-        checkpoints = Checkpoints(run.file("checkpoints"), learner, keep=1)
-        checkpoints.restore()
-    for reason in checkpoints.skipped:
-        print(f"skipped a damaged checkpoint: {reason}", file=sys.stderr)
+        jobs.restore(run, learner, 1, Console(stderr=True, soft_wrap=True))
     if not int(learner.critic_step):
         raise UserError(f"{run.path} has no checkpoint yet; run train.py first")
     return learner

@@ -3,30 +3,36 @@ import numpy as np
 import pytest
 import tensorflow as tf
 import tiny_learner
+from experience import (
+    ACTION,
+    F32,
+    FIRST,
+    GOAL,
+    LAST,
+    MID,
+    OBSERVATION,
+    A,
+    B,
+    D,
+    make_batch,
+    make_rows,
+    q_loss,
+    trajectory,
+)
 from tf_agents.drivers.dynamic_step_driver import DynamicStepDriver
 from tf_agents.environments.random_py_environment import RandomPyEnvironment
 from tf_agents.environments.tf_py_environment import TFPyEnvironment
 from tf_agents.replay_buffers.tf_uniform_replay_buffer import TFUniformReplayBuffer
 from tf_agents.specs import BoundedTensorSpec, tensor_spec
 from tf_agents.trajectories import time_step as ts
-from tf_agents.trajectories.trajectory import Trajectory
 from tf_agents.utils import common
 
 from idql_tf import config
 from idql_tf.agents import IdqlAgent, IdqlLossInfo
 from idql_tf.behavior.updates import Behavior
-from idql_tf.critic.objectives import Expectile
-from idql_tf.critic.updates import Critic, CriticBatch
-from idql_tf.data import preprocessing
+from idql_tf.critic.updates import Critic
 from idql_tf.errors import UserError
 
-D, A, B, F32 = 5, 2, 7, tf.float32
-LOW, HIGH = np.float32([-2.0, 0.1]), np.float32([4.0, 0.3])
-OBSERVATION = BoundedTensorSpec([D], F32, -1.0, 1.0)
-ACTION = BoundedTensorSpec([A], F32, LOW, HIGH)
-FIRST, MID, LAST = range(3)
-# In the order in which a goal environment is flattened.
-GOAL = {"achieved_goal": 1, "observation": 3, "desired_goal": 1}
 # Ordinary ops where XLA would compile for every size of batch; with dropout.
 BINDINGS = (
     *tiny_learner.BINDINGS,
@@ -50,51 +56,6 @@ def _agent(observation=OBSERVATION, **options):
     made = IdqlAgent(*specs, 4, train_step_counter=counter, **options)
     gin.clear_config()
     return made
-
-
-def _rows(seed=0, size=B, **changes):
-    """Transitions within an episode, of which the last one ends it."""
-    rng = np.random.default_rng(seed)
-    rows = {
-        "observation": rng.normal(size=(size, D)),
-        "action": rng.uniform(LOW - 0.1, HIGH + 0.1, (size, A)),
-        "reward": rng.normal(size=size),
-        "discount": np.append(rng.integers(0, 2, size - 2), [1, 0]),
-        "next_observation": rng.normal(size=(size, D)),
-        "step_type": np.append([FIRST], np.full(size - 1, MID)),
-        "next_step_type": np.append(np.full(size - 2, MID), [LAST, LAST]),
-    }
-    return {k: np.float32(v) for k, v in (rows | changes).items()}
-
-
-def _trajectory(rows):
-    """What a replay buffer gives of these rows: [B, 2, ...]."""
-
-    def pair(first, second):
-        return tf.constant(np.stack([first, second], 1))
-
-    unused = np.full_like(rows["reward"], 9e4)  # of the second frame
-    types = pair(rows["step_type"], rows["next_step_type"])
-    return Trajectory(
-        tf.cast(types, tf.int32),
-        pair(rows["observation"], rows["next_observation"]),
-        pair(rows["action"], 0 * rows["action"] + 9),
-        (),
-        tf.cast(pair(rows["next_step_type"], rows["step_type"]), tf.int32),
-        pair(rows["reward"], unused),
-        pair(rows["discount"], unused),
-    )
-
-
-def _batch(rows, start=0, stop=None):
-    parts = (
-        rows["observation"],
-        preprocessing.to_unit_action(rows["action"], LOW, HIGH),
-        rows["reward"],
-        rows["discount"],
-        rows["next_observation"],
-    )
-    return CriticBatch(*(tf.constant(part[None, start:stop]) for part in parts))
 
 
 def _state(agent):
@@ -125,12 +86,12 @@ def test_training_is_the_updates_of_the_learner(updates, critic_rows, shares):
     counts = {"num_behavior_updates": updates, "critic_batch_size": critic_rows}
     agent = _agent(seed=3, **counts)
     for i in range(2):
-        rows = _rows(i)
-        info = agent.train(_trajectory(rows))
-        metrics = critic.update(_batch(rows, 0, critic_rows))
+        rows = make_rows(i)
+        info = agent.train(trajectory(rows))
+        metrics = critic.update(make_batch(rows, 0, critic_rows))
         losses = [0.0] * (not shares)
         for share in shares:
-            part = _batch(rows, *share)
+            part = make_batch(rows, *share)
             losses.append(behavior.update(part.observations, part.actions)["loss"][0])
         metrics = {name: value[0] for name, value in metrics.items()}
         metrics["behavior_loss"] = np.mean(losses)
@@ -145,7 +106,7 @@ def test_training_is_the_updates_of_the_learner(updates, critic_rows, shares):
 
 
 def test_a_batch_smaller_than_its_shares_is_refused():
-    agent, two_rows = _agent(num_behavior_updates=3), _trajectory(_rows(size=2))
+    agent, two_rows = _agent(num_behavior_updates=3), trajectory(make_rows(size=2))
     before = _state(agent)
     with pytest.raises(UserError, match="batch of 2 .* 3 behaviour updates; expected"):
         agent.train(two_rows)
@@ -154,9 +115,35 @@ def test_a_batch_smaller_than_its_shares_is_refused():
     assert np.isfinite(agent.train(two_rows).loss)
 
 
+@pytest.mark.parametrize(
+    "name", ["observation", "action", "reward", "discount", "next_observation"]
+)
+@pytest.mark.parametrize("bad", [np.nan, np.inf])
+def test_a_batch_that_is_not_finite_is_refused_and_changes_nothing(name, bad):
+    agent, rows = _agent(), make_rows()
+    if name == "action" and bad == np.inf:
+        pytest.skip("an infinite action is clipped to its bound, as any other")
+    before = _state(agent)
+    rows[name][3] = bad
+    for train in (agent.train, common.function(agent.train)):
+        with pytest.raises(tf.errors.InvalidArgumentError, match="not finite"):
+            train(trajectory(rows))
+    tiny_learner.assert_same(before, _state(agent))
+
+
+def test_an_empty_batch_and_weights_of_another_shape_are_refused():
+    agent = _agent(num_behavior_updates=0)
+    before = _state(agent)
+    with pytest.raises(tf.errors.InvalidArgumentError, match="fewer rows"):
+        agent.train(trajectory({k: v[:0] for k, v in make_rows().items()}))
+    with pytest.raises(UserError, match="weights have the shape .*one number"):
+        agent.train(trajectory(make_rows()), weights=tf.ones([B, 2]))
+    tiny_learner.assert_same(before, _state(agent))
+
+
 def _with_boundaries(scale):
     """Rows 2 and 5 lead into the next episode; they hold numbers of that scale."""
-    rows = _rows()
+    rows = make_rows()
     rows["step_type"][[2, 5]], rows["next_step_type"][[2, 5]] = LAST, FIRST
     rng = np.random.default_rng(9)
     for name in ("observation", "action", "reward", "discount", "next_observation"):
@@ -169,7 +156,7 @@ def test_what_a_boundary_holds_changes_nothing():
     agents = [_agent() for _ in range(3)]
     for _ in range(2):
         for agent, scale in zip(agents, (1e-2, 1.0, 1e6), strict=True):
-            info = agent.train(_trajectory(_with_boundaries(scale)))
+            info = agent.train(trajectory(_with_boundaries(scale)))
             assert np.isfinite(info.loss)
     _same(agents[0], agents[1])
     _same(agents[0], agents[2])
@@ -180,12 +167,12 @@ def test_boundaries_count_as_rows_of_no_loss():
     kept = [0, 1, 3, 4, 6]
     rows = _with_boundaries(1e3)
     with_them, without = _agent(), _agent()
-    only = _trajectory({name: part[kept] for name, part in rows.items()})
-    ours, theirs = with_them.loss(_trajectory(rows)).extra, without.loss(only).extra
+    only = trajectory({name: part[kept] for name, part in rows.items()})
+    ours, theirs = with_them.loss(trajectory(rows)).extra, without.loss(only).extra
     for name in ("v_loss", "q_loss"):
         loss = getattr(theirs, name)
         np.testing.assert_allclose(getattr(ours, name), 5 / 7 * loss, rtol=1e-5)
-    with_them.train(_trajectory(rows))
+    with_them.train(trajectory(rows))
     without.train(only)
     # After one step Adam's first moment is a tenth of the gradient.
     for name in ("value_optimizer", "q_optimizer"):
@@ -196,7 +183,7 @@ def test_boundaries_count_as_rows_of_no_loss():
 
 
 def test_weights_multiply_losses():
-    experience = _trajectory(_rows())
+    experience = trajectory(make_rows())
     agent, fresh = _agent(), _agent()
     agent.train(experience, weights=tf.zeros([B]))
     # Nothing moved but the steps counted by the three optimizers.
@@ -211,20 +198,12 @@ def test_weights_multiply_losses():
     mask = tf.constant([1.0, 1, 0, 1, 1, 0, 1])
     weighted, bounded = _agent(), _agent()
     rows = _with_boundaries(1.0)
-    bounded.train(_trajectory(rows), weights=tf.ones([B]))
+    bounded.train(trajectory(rows), weights=tf.ones([B]))
     rows["step_type"][[2, 5]], rows["next_step_type"][[2, 5]] = MID, MID
-    weighted.train(_trajectory(rows), weights=mask)
+    weighted.train(trajectory(rows), weights=mask)
     _same(weighted, bounded)
-    fresh.train(_trajectory(rows))
+    fresh.train(trajectory(rows))
     assert _differs(_state(fresh), _state(weighted))
-
-
-def _q_loss(agent, discount):
-    """By hand, of `_rows()` with this discount in all of them."""
-    rows = _rows()
-    v = agent.critic.value(rows["next_observation"][None])[0]
-    q = agent.critic.q(*_batch(rows)[:2])[0]
-    return tf.reduce_mean((q - rows["reward"] - discount * v) ** 2)
 
 
 @pytest.mark.parametrize(("discount", "bootstraps"), [(0.0, False), (1.0, True)])
@@ -232,22 +211,22 @@ def test_the_discount_decides_on_bootstrapping(discount, bootstraps):
     """A truncation is a LAST step like a termination; only its discount differs."""
     fixed = {"discount": [discount] * B, "next_step_type": [LAST] * B}
     here, there = _agent(), _agent()
-    here.train(_trajectory(_rows(**fixed)))
-    there.train(_trajectory(_rows(**fixed, next_observation=np.ones((B, D)))))
+    here.train(trajectory(make_rows(**fixed)))
+    there.train(trajectory(make_rows(**fixed, next_observation=np.ones((B, D)))))
     assert _differs(_state(here), _state(there)) == bootstraps
-    found = here.loss(_trajectory(_rows(**fixed))).extra.q_loss
-    np.testing.assert_allclose(found, _q_loss(here, 0.99 * discount), rtol=1e-5)
+    found = here.loss(trajectory(make_rows(**fixed))).extra.q_loss
+    np.testing.assert_allclose(found, q_loss(here, 0.99 * discount), rtol=1e-5)
 
 
 def test_loss_changes_nothing_and_is_what_training_reports():
-    agent, experience = _agent(num_behavior_updates=1), _trajectory(_rows())
-    agent.train(_trajectory(_rows(1)))
+    agent, experience = _agent(num_behavior_updates=1), trajectory(make_rows())
+    agent.train(trajectory(make_rows(1)))
     before = _state(agent)
     evaluated, trained = (agent.loss(experience, training=x) for x in (False, True))
     tiny_learner.assert_same(before, _state(agent))
     assert int(agent.train_step_counter) == 1
     averaged = agent.behavior.loss(
-        agent.behavior.average, *_batch(_rows())[:2], 1, training=False
+        agent.behavior.average, *make_batch(make_rows())[:2], 1, training=False
     )
     np.testing.assert_allclose(evaluated.extra.behavior_loss, averaged[0], rtol=1e-5)
     info = agent.train(experience).extra
@@ -262,7 +241,7 @@ def test_goal_environments_train_as_their_flat_observations(keys):
     ours = _agent(observation=spec, observation_keys=keys)
     kept = keys or [*GOAL]
     flat_spec = BoundedTensorSpec([sum(GOAL[key] for key in kept)], F32, -1.0, 1.0)
-    theirs, experience = _agent(observation=flat_spec), _trajectory(_rows())
+    theirs, experience = _agent(observation=flat_spec), trajectory(make_rows())
     parts = tf.split(experience.observation, list(GOAL.values()), axis=-1)
     goal = dict(zip(GOAL, parts, strict=True))
     flat = tf.concat([goal[key] for key in kept], -1)
@@ -294,64 +273,6 @@ def test_wrong_numbers_are_refused(options):
         _agent(**options)
 
 
-def _plain_agent():
-    return IdqlAgent(ts.time_step_spec(OBSERVATION), ACTION, 4)
-
-
-def test_without_gin_the_numbers_are_the_papers():
-    agent = _plain_agent()
-    found = config.current()
-    config.load([])
-    assert found == config.current()
-    kernels = [layer.kernel.shape.as_list() for layer in agent.critic.q.layers_]
-    assert kernels == [[1, 2, D + A, 256], [1, 2, 256, 256], [1, 2, 256, 1]]
-    assert agent.critic.objective == Expectile(0.7)
-    assert agent.behavior.coefficients.num_steps == 5
-    np.testing.assert_allclose(
-        agent.loss(_trajectory(_rows(discount=[1.0] * B))).extra.q_loss,
-        _q_loss(agent, 0.99),
-        rtol=1e-5,
-    )
-
-
-@gin.configurable("somebody")
-def _somebody(number=None):
-    return number
-
-
-@pytest.mark.parametrize("locked", [False, True])
-def test_what_a_user_bound_before_stays(locked):
-    gin.parse_config("""
-        SIZE = 9
-        somebody.number = %SIZE
-        Critic.discount = 0.9
-        Critic.hidden_dims = (8,)
-        Expectile.tau = 0.6
-    """)
-    if locked:
-        gin.finalize()
-    for _ in range(2):
-        agent, text = _plain_agent(), config.current()
-        loss = agent.loss(_trajectory(_rows(discount=[1.0] * B))).extra.q_loss
-        np.testing.assert_allclose(loss, _q_loss(agent, 0.9), rtol=1e-5)
-        assert agent.critic.q.layers_[0].kernel.shape[-1] == 8
-        assert agent.critic.objective == Expectile(0.6)
-        assert gin.query_parameter("Critic.target_rate") == 0.005
-        assert _somebody() == 9 and gin.config_is_locked() == locked
-        config.add_defaults()
-        assert config.current() == text
-
-
-@pytest.mark.parametrize("name", ["Critic.objective", "BEHAVIOR_STEPS/macro.value"])
-def test_any_binding_of_a_users_stays(name):
-    """An object that gin cannot write down, and a macro that base.gin has too."""
-    given = Expectile(0.9) if name == "Critic.objective" else 500
-    gin.bind_parameter(name, given)
-    agent = _plain_agent()
-    assert gin.query_parameter(name) == given
-    assert agent.critic.objective == Expectile(0.7 if given == 500 else 0.9)
-
-
 @pytest.mark.parametrize("by_tf_agents", [False, True])
 def test_a_restored_agent_goes_on_as_if_never_stopped(tmp_path, by_tf_agents):
     def checkpointer(agent):
@@ -362,7 +283,7 @@ def test_a_restored_agent_goes_on_as_if_never_stopped(tmp_path, by_tf_agents):
 
     def train(agent, first, last):
         for i in range(first, last):
-            agent.train(_trajectory(_rows(i)))
+            agent.train(trajectory(make_rows(i)))
 
     whole = _agent(seed=1)
     train(whole, 0, 3)

@@ -1,0 +1,82 @@
+"""What an `IdqlPolicy` checks of its arguments and observations."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+import numpy.typing as npt
+import tensorflow as tf
+from tf_agents.typing import types
+
+from idql_tf.behavior.updates import Behavior
+from idql_tf.critic.updates import Critic
+from idql_tf.errors import UserError
+from idql_tf.policies.spaces import Spaces
+
+_LARGEST = 1e30
+
+
+def finite_rows(observation: tf.Tensor) -> tf.Tensor:
+    """Tells which rows of [B, D] are finite and below 1e30, bool [B].
+
+    Larger numbers overflow within the networks. Only ops that TFLite has.
+    """
+    return tf.reduce_all(tf.abs(observation) <= _LARGEST, -1)
+
+
+def seed_words(seed: types.Seed | None) -> tf.Tensor:
+    """Returns int64 [2]: (seed, step) of an integer, a pair, or a fresh draw."""
+    if seed is None:
+        # One graph for every call: the draw itself is part of it.
+        return tf.random.uniform(
+            [2], tf.int64.min, tf.int64.max, dtype=tf.int64, name="fresh_seed"
+        )
+    words = tf.reshape(tf.cast(tf.convert_to_tensor(seed), tf.int64), [-1])
+    return tf.concat([words, tf.zeros([2 - tf.size(words)], tf.int64)], 0)
+
+
+def safe_action(
+    action: Sequence[float] | None, low: npt.ArrayLike, high: npt.ArrayLike
+) -> np.ndarray | None:
+    """Reads an action [A] within bounds [A]; None stays None.
+
+    Raises:
+      UserError: it is none.
+    """
+    if action is None:
+        return None
+    low, high = np.asarray(low), np.asarray(high)
+    try:
+        safe = np.asarray(action, np.float32)
+    except (TypeError, ValueError):
+        safe = np.array(np.nan, np.float32)
+    if safe.shape != low.shape or not ((low <= safe) & (safe <= high)).all():
+        raise UserError(
+            f"safe_action is {action}; expected {low.size} numbers within {low} and "
+            f"{high}"
+        )
+    return safe
+
+
+def check_sizes(
+    spaces: Spaces, critic: Critic, behavior: Behavior, pooled: bool
+) -> None:
+    """Refuses networks that do not take what the specs give.
+
+    Raises:
+      UserError: sizes differ, or there are several seeds and no `pooled`.
+    """
+    found = (spaces.observation_size, spaces.action_size)
+    expected = (critic.observation_size, behavior.action_size)
+    if found != expected:
+        raise UserError(
+            f"the specs have observations of {found[0]} and actions of {found[1]} "
+            f"numbers; the networks take {expected[0]} and {expected[1]}"
+        )
+    members = len(behavior.seeds)
+    if members > 1 and not pooled:
+        raise UserError(
+            f"the critic and behaviour model are a stack of {members} seeds; expected "
+            "one (training.learner.take_member), or pooled=True"
+        )
