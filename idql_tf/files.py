@@ -43,6 +43,18 @@ def write_atomically(path: pathlib.Path, text: str) -> None:
         file.write(text)
 
 
+def check_new(path: pathlib.Path) -> None:
+    """Refuses a path that holds something.
+
+    Raises:
+      UserError: it exists and is not an empty directory.
+    """
+    if os.path.lexists(path) and not (path.is_dir() and not any(path.iterdir())):
+        raise UserError(
+            f"{path} exists, and nothing is overwritten; name a new --output"
+        )
+
+
 @contextlib.contextmanager
 def new_directory(path: pathlib.Path) -> Iterator[pathlib.Path]:
     """Gives a sibling to write into, which becomes `path` if all went well.
@@ -52,10 +64,7 @@ def new_directory(path: pathlib.Path) -> Iterator[pathlib.Path]:
     Raises:
       UserError: `path` exists and is not an empty directory, or cannot be made.
     """
-    if os.path.lexists(path) and not (path.is_dir() and not any(path.iterdir())):
-        raise UserError(
-            f"{path} exists, and nothing is overwritten; name a new --output"
-        )
+    check_new(path)
     # Absolute: Minari joins a relative directory to itself.
     parent = path.absolute().parent
     mine = f".{path.name}.{socket.gethostname()}-"

@@ -71,9 +71,11 @@ class Collected:
         return "\n".join(lines)
 
 
-# Part of a cell by which a leg's waypoints lie off the centres, at most: as far as
-# the environment's own start and goal positions do.
-_SPREAD = 0.25
+# Part of a cell by which a leg's waypoints lie off the centres, at most: up to where
+# the ball touches the walls. Data that never rest there leave a trap: the policy
+# slides to a wall, and what V and the actions are at rest there is a guess. Beyond
+# 0.4 the rests press against the walls, and so does the policy.
+_SPREAD = 0.4
 # Steps for which it rests at a target, at most: without rests the data never show
 # that one can stay at the goal, and what V says of a body at rest is a guess.
 _LONGEST_PAUSE = 60

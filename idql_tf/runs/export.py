@@ -78,6 +78,7 @@ def export(
     """
     console = Console(soft_wrap=True, highlight=False, markup=False)
     target = pathlib.Path(output)
+    files.check_new(target)
     if env_id is not None:
         factory.parse_spec(env_id)
     run = directory.open_run(run_dir, gin_files, gin_params)
@@ -87,14 +88,14 @@ def export(
     if request.tflite:
         tflite.check_method(request.method)
     safe_action(request.safe_action, run.info.action_low, run.info.action_high)
+    console.print(f"restoring {run.path}")
+    learner = run_policy.restore(run)
+    policy = _policy(run, learner, request, total, False)
+    reference = policy
+    if request.bfloat16:
+        # A learner of its own: rounding an ensemble is done in place.
+        policy = _policy(run, run_policy.restore(run), request, total, True)
     with files.new_directory(target) as part:
-        console.print(f"restoring {run.path}")
-        learner = run_policy.restore(run)
-        policy = _policy(run, learner, request, total, False)
-        reference = policy
-        if request.bfloat16:
-            # A learner of its own: rounding an ensemble is done in place.
-            policy = _policy(run, run_policy.restore(run), request, total, True)
         console.print(f"writing and checking {target}")
         checks = _write(policy, reference, spec, part, request)
         content = {

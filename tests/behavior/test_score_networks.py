@@ -159,3 +159,20 @@ def test_fused_layer_norm_and_its_gradients():
         results.append([y, *tape.gradient(loss, [x, scale, bias])])
     for ours, theirs in zip(*results, strict=True):
         np.testing.assert_allclose(ours, theirs, rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize("members", [1, 2, 3])
+def test_ordinary_layer_norm_equals_the_fused_one(members):
+    rng = np.random.default_rng(members)
+    x = tf.constant(rng.normal(3.0, 2.0, (members, 7, 16)), tf.float32)
+    weights = [tf.constant(rng.normal(size=(members, 16)), tf.float32) for _ in "sb"]
+    with fused.without_xla():
+        ours = tf.function(fused.layer_norm, autograph=False)(x, *weights)
+        tiny = fused.layer_norm(1e-4 * x, *weights)
+    np.testing.assert_allclose(
+        ours, fused.layer_norm(x, *weights), rtol=1e-5, atol=1e-5
+    )
+    # So small that epsilon counts.
+    np.testing.assert_allclose(
+        tiny, fused.layer_norm(1e-4 * x, *weights), rtol=1e-4, atol=1e-5
+    )

@@ -11,6 +11,7 @@ import pytest
 import tiny_run
 from exporting import launch, read_card, read_spec
 
+from idql_tf import files
 from idql_tf.runs.directory import versions
 
 
@@ -145,12 +146,15 @@ def test_env_id_names_the_module_of_a_runs_environment(finished, tmp_path, monke
     run_dir = _copy(finished[0], tmp_path / "run", env_spec=env_spec)
     output = tmp_path / "model"
     tiny_run.check_refused(launch(run_dir, output), "OfMyOwn-v0", "--env_id")
-    named = launch(run_dir, output, "--env_id=my_mazes:OfMyOwn-v0", "--safe_action=0")
-    # The next complaint: this one is made by the policy, of a known environment.
-    tiny_run.check_refused(named, "safe_action")
+    named = launch(
+        run_dir, output, "--env_id=my_mazes:OfMyOwn-v0", "--num_candidates=4"
+    )
+    tiny_run.check_quiet(named)
+    card = read_card(output)
+    assert "OfMyOwn-v0" in card["data"]["environment"]
 
 
-@pytest.mark.parametrize("kind", ["model", "empty", "file", "dangling"])
+@pytest.mark.parametrize("kind", ["model", "file", "dangling"])
 def test_nothing_is_overwritten(finished, tmp_path, kind):
     output = tmp_path / "model"
     if kind == "file":
@@ -175,7 +179,8 @@ def test_an_unwritable_place_is_refused(finished, tmp_path):
         tiny_run.check_refused(result, str(output), "cannot be made", "--output")
 
 
-def test_a_kill_leaves_no_output(finished, tmp_path):
+@pytest.mark.parametrize("how", [signal.SIGTERM, signal.SIGKILL])
+def test_a_kill_leaves_no_output(finished, tmp_path, how):
     output = tmp_path / "model"
     flags = [f"--run_dir={finished[0]}", f"--output={output}"]
     command = tiny_run.script("export.py", *flags)
@@ -183,10 +188,16 @@ def test_a_kill_leaves_no_output(finished, tmp_path):
     deadline = time.monotonic() + 120
     try:
         # The part of it that is there lies beside it, under another name.
-        while not [*tmp_path.glob(".model-*")]:
+        while not [*tmp_path.glob(".model.*")]:
             assert process.poll() is None and time.monotonic() < deadline
             time.sleep(0.02)
     finally:
-        os.kill(process.pid, signal.SIGKILL)
+        os.kill(process.pid, how)
         process.wait()
     assert not output.exists()
+    left = [*tmp_path.iterdir()]
+    assert len(left) == (how == signal.SIGKILL)
+    # The next one clears away what a kill has left.
+    with files.new_directory(output) as partial:
+        assert [*tmp_path.iterdir()] == [partial]
+    assert [*tmp_path.iterdir()] == [output]

@@ -1,0 +1,60 @@
+"""Directories that are there whole or not at all."""
+
+import os
+import socket
+import subprocess
+import sys
+
+import pytest
+
+from idql_tf import files
+from idql_tf.errors import UserError
+
+
+def _partial(path, host, pid):
+    left = path.with_name(f".{path.name}.{host}-{pid}.partial")
+    left.mkdir()
+    (left / "data").write_text("half")
+    return left
+
+
+def test_an_empty_directory_is_filled(tmp_path):
+    with files.new_directory(tmp_path) as partial:
+        assert partial.parent == tmp_path.parent and not [*tmp_path.iterdir()]
+        (partial / "data").write_text("whole")
+    assert (tmp_path / "data").read_text() == "whole" and not partial.exists()
+
+
+def test_a_failure_leaves_nothing(tmp_path):
+    with pytest.raises(ZeroDivisionError), files.new_directory(tmp_path / "new" / "it"):
+        raise ZeroDivisionError
+    assert [*tmp_path.rglob("*")] == [tmp_path / "new"]
+
+
+@pytest.mark.parametrize("make", ["mkdir", "touch"])
+def test_what_exists_is_left_alone(tmp_path, make):
+    path = tmp_path / "it"
+    getattr(path, make)()
+    if make == "mkdir":
+        (path / "data").write_text("mine")
+    refused = pytest.raises(UserError, match="it exists, and nothing is overwritten")
+    with refused, files.new_directory(path):
+        raise AssertionError
+    assert path.exists() and len([*tmp_path.iterdir()]) == 1
+
+
+def test_only_what_the_dead_left_here_is_removed(tmp_path):
+    """Others' work goes on: of running programs, of other hosts, of other names."""
+    process = subprocess.Popen([sys.executable, "-c", ""])
+    process.wait()
+    path, here = tmp_path / "it", socket.gethostname()
+    dead = _partial(path, here, process.pid)
+    kept = {
+        _partial(path, here, os.getppid()),
+        _partial(path, "elsewhere", process.pid),
+        _partial(tmp_path / "it2", here, process.pid),
+        _partial(path, here, "x"),
+    }
+    with files.new_directory(path):
+        assert not dead.exists()
+    assert {*tmp_path.iterdir()} == kept | {path}
