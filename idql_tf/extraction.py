@@ -15,7 +15,7 @@ import tensorflow as tf
 from idql_tf.behavior.updates import Behavior
 from idql_tf.critic.updates import Critic
 from idql_tf.errors import UserError
-from idql_tf.nn import dense, fused, randomness
+from idql_tf.nn import fused, randomness
 
 METHODS = ("argmax", "implicit", "softmax")
 
@@ -70,7 +70,6 @@ def propose(
     noise: tf.Tensor,
     num_candidates: tf.Tensor | int,
     pooled: bool = False,
-    num_chains: int = 1,
 ) -> Candidates:
     """Makes candidates of noise and values them with the minimum target Q.
 
@@ -82,12 +81,11 @@ def propose(
       num_candidates: N.
       pooled: make one ensemble of the S members: every member proposes N
         candidates, all members value all of them, and Q and V are the means.
-      num_chains: see `Behavior.denoise`.
 
     Returns:
       `Candidates`; pooled, those of a stack of one with S N candidates.
     """
-    actions = behavior.denoise(observations, noise, num_candidates, num_chains)
+    actions = behavior.denoise(observations, noise, num_candidates)
     if pooled:
         # Every member sees the same S N candidates: [S, B, N, A] -> [S, B, S N, A].
         together = tf.concat(tf.unstack(actions), axis=1)
@@ -116,24 +114,7 @@ def draw_candidates(
         keys = randomness.keys(seeds, "candidates", step)
         batch = tf.shape(observations)[1]
         noise = behavior.draw_noise(batch, num_candidates, keys)
-        return propose(
-            critic,
-            behavior,
-            observations,
-            noise,
-            num_candidates,
-            pooled,
-            _num_chains(num_candidates),
-        )
-
-
-def _num_chains(num_candidates: tf.Tensor | int) -> int:
-    """Two on a CPU, where the layers of one chain leave cores idle between them.
-
-    Of an unknown number of candidates one, for half of it may be none.
-    """
-    known = isinstance(num_candidates, int) and num_candidates > 1
-    return 2 if known and not dense.on_gpu() else 1
+        return propose(critic, behavior, observations, noise, num_candidates, pooled)
 
 
 @gin.configurable("extract", allowlist=["temperature"])

@@ -116,16 +116,6 @@ def test_samples_are_the_reverse_chain_of_the_average():
     assert np.abs(sampled).max() <= 1
 
 
-@pytest.mark.parametrize(("num", "chains"), [(2, 2), (7, 2), (7, 3)])
-def test_chains_side_by_side_change_nothing(num, chains):
-    observations = _observations(5)
-    noise = BEHAVIOR.draw_noise(5, num, randomness.keys(SEEDS, "candidates", 3))
-    apart = BEHAVIOR.denoise(observations, noise, num, chains)
-    np.testing.assert_allclose(
-        apart, BEHAVIOR.denoise(observations, noise, num), atol=1e-5
-    )
-
-
 @pytest.mark.parametrize("batch", [1, 7])
 def test_argmax_takes_the_largest_minimum_target_q(batch):
     observations = _observations(batch)

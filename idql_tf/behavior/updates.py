@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import itertools
 from collections.abc import Callable, Sequence
 
 import gin
@@ -141,7 +140,6 @@ class Behavior(tf.Module):
         observations: tf.Tensor,
         noise: tf.Tensor,
         num_candidates: tf.Tensor | int,
-        num_chains: int = 1,
     ) -> tf.Tensor:
         """Turns noise into candidate actions with the averaged score network.
 
@@ -149,42 +147,24 @@ class Behavior(tf.Module):
           observations: [S, B, D].
           noise: [S, T, B * N, A] from `draw_noise`.
           num_candidates: N per observation.
-          num_chains: parts of a known N that have reverse chains of their own, which
-            can run side by side; changes nothing else.
 
         Returns:
           Actions [S, B, N, A] in [-1, 1].
         """
         net, num_steps = self.average, self.coefficients.num_steps
         seeds, batch = observations.shape[0], tf.shape(observations)[1]
+        rows, hidden = batch * num_candidates, net.hidden_dim
         steps = net.step_features(tf.range(num_steps))
         of_observation = net.observation_features(observations)[:, :, None]
 
-        def chain(noise: tf.Tensor, count: tf.Tensor | int) -> tf.Tensor:
-            apart = [seeds, batch, count]
-
-            def predict_noise(x: tf.Tensor, t: int) -> tf.Tensor:
-                h = tf.reshape(net.action_features(x), [*apart, net.hidden_dim])
-                h += of_observation + steps[:, t][:, None, None]
-                rows = tf.reshape(h, [seeds, batch * count, net.hidden_dim])
-                return net.trunk(rows, None)
-
-            actions = diffusion.reverse_chain(
-                predict_noise, noise, self.coefficients, self._clip, self._temperature
+        def predict_noise(x: tf.Tensor, t: int) -> tf.Tensor:
+            h = tf.reshape(
+                net.action_features(x), [seeds, batch, num_candidates, hidden]
             )
-            return tf.reshape(actions, [*apart, self.action_size])
+            h += of_observation + steps[:, t][:, None, None]
+            return net.trunk(tf.reshape(h, [seeds, rows, hidden]), None)
 
-        if num_chains == 1:
-            return chain(noise, num_candidates)
-        edges = [num_candidates * i // num_chains for i in range(num_chains + 1)]
-        counts = [stop - start for start, stop in itertools.pairwise(edges)]
-        lead = [seeds, num_steps, batch]
-        parts = tf.split(tf.reshape(noise, [*lead, -1, self.action_size]), counts, 3)
-        flat = [seeds, num_steps, -1, self.action_size]
-        return tf.concat(
-            [
-                chain(tf.reshape(part, flat), count)
-                for part, count in zip(parts, counts, strict=True)
-            ],
-            axis=2,
+        actions = diffusion.reverse_chain(
+            predict_noise, noise, self.coefficients, self._clip, self._temperature
         )
+        return tf.reshape(actions, [seeds, batch, num_candidates, self.action_size])
