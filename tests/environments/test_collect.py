@@ -189,7 +189,7 @@ def test_refusals_write_nothing(tmp_path):
     kept.write_text("precious")
     with pytest.raises(UserError, match="exists"):
         collect.collect("PointMaze_UMaze-v3", 300, kept.parent)
-    with pytest.raises(UserError, match="cannot write"):
+    with pytest.raises(UserError, match="cannot be made"):
         collect.collect("PointMaze_UMaze-v3", 300, kept / "below")
     assert kept.read_text() == "precious"
     assert [path.name for path in tmp_path.rglob("*")] == ["kept", "file"]
