@@ -10,7 +10,7 @@ import tensorflow as tf
 
 from idql_tf.policies import IdqlPolicy
 
-_TOLERANCE = 1e-5  # of the action range, float32
+_TOLERANCE = 1e-5  # of the action range, and of Q where two candidates tie; float32
 _SEED = 20_230_420
 Numbers = dict[str, float]
 
@@ -41,18 +41,21 @@ def of_saved_model(
 ) -> Numbers:
     """Loads the SavedModel and compares its seeded actions, batch by batch.
 
-    Batches are the first input, the first 7, and all of the at least 7.
+    Batches are the first input, the first 7, and all of the at least 7. Of candidates
+    whose Q are equal within rounding either may be taken: `ties` counts the choices
+    that differ so.
 
     Raises:
-      ParityError: an action differs by more than rounding, or the unseeded signature
-        gives one that is not within the bounds.
+      ParityError: an action, or the spread of the candidates, differs by more than
+        rounding, or the unseeded signature gives an action that is not within the
+        bounds.
     """
     model = tf.saved_model.load(str(directory))
     sample, serve = (model.signatures[s] for s in ("sample", "serving_default"))
     drawn = serve(observation=tf.constant(inputs))["action"].numpy()
     if not ((policy.spaces.low <= drawn) & (drawn <= policy.spaces.high)).all():
         raise ParityError("serving_default gave an action outside the action space")
-    differences = []
+    worst, ties = 0.0, 0
     for batch in (1, 7, len(inputs)):
         rows = tf.constant(inputs[:batch])
         theirs = sample(
@@ -62,14 +65,23 @@ def of_saved_model(
             seed=tf.constant(batch, tf.int64),
         )
         ours = policy.select(rows, seed=batch)
-        differences.append(_differences(policy, ours.action, theirs["action"]))
-    worst = float(np.concatenate(differences).max())  # NaN if any is
+        differences = _differences(policy, ours.action, theirs["action"])
+        tied = np.zeros(batch, bool)
+        if policy.extraction == "argmax":
+            near = np.isclose(
+                ours.q_value, theirs["q_value"], rtol=_TOLERANCE, atol=_TOLERANCE
+            )
+            tied = near & (differences > _TOLERANCE)
+        ties += int(tied.sum())
+        spread = np.abs(ours.spread - theirs["action_spread"])
+        # NaN if any is.
+        worst = np.max([worst, *differences[~tied], *spread])
     if not worst <= _TOLERANCE:
         raise ParityError(
             f"the SavedModel's actions differ from the policy's by {worst:.2g} of the "
             f"action range; expected at most {_TOLERANCE:g}"
         )
-    return {"largest_action_difference": worst}
+    return {"largest_action_difference": float(worst), "ties": ties}
 
 
 def of_precision(

@@ -19,6 +19,7 @@ from tf_agents.trajectories import time_step as ts
 from idql_tf.behavior.updates import Behavior
 from idql_tf.critic.updates import Critic
 from idql_tf.extraction import Extraction
+from idql_tf.nn import dense, fused
 from idql_tf.policies import IdqlPolicy
 from idql_tf.policies.idql_policy import Extract
 from idql_tf.quiet import filtered_stderr
@@ -90,7 +91,13 @@ def _with_constants(policy: IdqlPolicy) -> Extract:
     What depends on weights alone, the features of the diffusion steps and the layout
     of kernels, is then computed when a model is loaded and not in every call.
     """
-    traced = policy.extract.get_concrete_function()
+    with fused.constant_weights():
+        afresh = dense.compiled(
+            policy.extract.python_function,
+            xla=False,
+            input_signature=policy.extract.input_signature,
+        )
+        traced = afresh.get_concrete_function()
     constant = convert_variables_to_constants_v2(traced)
     return lambda observation, words: Extraction(*constant(observation, words))
 

@@ -23,6 +23,7 @@ from idql_tf.errors import UserError
 LAYER_NORM_EPSILON = 1e-6
 
 _ORDINARY = contextvars.ContextVar("ordinary", default=False)
+_CONSTANT = contextvars.ContextVar("constant", default=False)
 
 
 @contextlib.contextmanager
@@ -33,6 +34,20 @@ def without_xla() -> Iterator[None]:
         yield
     finally:
         _ORDINARY.reset(token)
+
+
+@contextlib.contextmanager
+def constant_weights() -> Iterator[None]:
+    """Traces layer norms for a graph whose weights will all be constants.
+
+    oneDNN runs those as one op. With variables in their place TensorFlow 2.15's graph
+    rewriter is silently wrong once two members are in a graph.
+    """
+    token = _CONSTANT.set(True)
+    try:
+        yield
+    finally:
+        _CONSTANT.reset(token)
 
 
 def one_pass(function: Callable[..., tf.Tensor]) -> Callable[..., tf.Tensor]:
@@ -106,7 +121,7 @@ def _layer_norm(x: tf.Tensor, scale: tf.Tensor, bias: tf.Tensor) -> tf.Tensor:
     return _standardize(x)[0] * scale[..., None, :] + bias[..., None, :]
 
 
-def _ordinary_layer_norm(x: tf.Tensor, scale: tf.Tensor, bias: tf.Tensor) -> tf.Tensor:
+def _one_op_layer_norm(x: tf.Tensor, scale: tf.Tensor, bias: tf.Tensor) -> tf.Tensor:
     """The ops that oneDNN runs as one, as Keras' LayerNormalization has them.
 
     Rows are the channels of a batch normalisation without a scale of its own.
@@ -164,8 +179,9 @@ def layer_norm(x: tf.Tensor, scale: tf.Tensor, bias: tf.Tensor) -> tf.Tensor:
     Returns:
       [*stack, B, F].
     """
-    norm = _ordinary_layer_norm if _ORDINARY.get() else _trained_layer_norm
-    return norm(x, scale, bias)
+    if not _ORDINARY.get():
+        return _trained_layer_norm(x, scale, bias)
+    return (_one_op_layer_norm if _CONSTANT.get() else _layer_norm)(x, scale, bias)
 
 
 @one_pass

@@ -1,3 +1,5 @@
+import contextlib
+
 import golden
 import numpy as np
 import pytest
@@ -161,18 +163,19 @@ def test_fused_layer_norm_and_its_gradients():
         np.testing.assert_allclose(ours, theirs, rtol=1e-4, atol=1e-5)
 
 
+@pytest.mark.parametrize("constant", [False, True])
 @pytest.mark.parametrize("members", [1, 2, 3])
-def test_ordinary_layer_norm_equals_the_fused_one(members):
+def test_ordinary_layer_norm_equals_the_fused_one(members, constant):
     rng = np.random.default_rng(members)
     x = tf.constant(rng.normal(3.0, 2.0, (members, 7, 16)), tf.float32)
     weights = [tf.constant(rng.normal(size=(members, 16)), tf.float32) for _ in "sb"]
-    with fused.without_xla():
-        ours = tf.function(fused.layer_norm, autograph=False)(x, *weights)
-        tiny = fused.layer_norm(1e-4 * x, *weights)
-    np.testing.assert_allclose(
-        ours, fused.layer_norm(x, *weights), rtol=1e-5, atol=1e-5
-    )
-    # So small that epsilon counts.
-    np.testing.assert_allclose(
-        tiny, fused.layer_norm(1e-4 * x, *weights), rtol=1e-4, atol=1e-5
-    )
+    inputs = x, 1e-4 * x  # so small that epsilon counts
+    # Captured, the weights are constants of the graph.
+    graph = tf.function(lambda x: fused.layer_norm(x, *weights), autograph=False)
+    weights_are = fused.constant_weights if constant else contextlib.nullcontext
+    with fused.without_xla(), weights_are():
+        ours = [
+            function(i) for function in (graph, graph.python_function) for i in inputs
+        ]
+    theirs = 2 * [fused.layer_norm(i, *weights) for i in inputs]
+    np.testing.assert_allclose(ours, theirs, rtol=1e-4, atol=1e-5)

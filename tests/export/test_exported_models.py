@@ -38,17 +38,18 @@ def test_a_draw_is_a_function_of_its_seed(model):
 
 def test_options_of_a_draw(model):
     default = sample(model, ROWS, SEED)
+    near = functools.partial(np.testing.assert_allclose, rtol=0, atol=5e-6)
     spelled = sample(model, ROWS, SEED, num_candidates=64)
-    np.testing.assert_array_equal(spelled["action"], default["action"])
+    near(spelled["action"], default["action"])
     alone = sample(model, ROWS, SEED, num_candidates=1)
     assert (alone["action"] != default["action"]).any(-1).all()
     assert (alone["action_spread"] == 0).all() and (default["action_spread"] > 0).all()
     # The candidates are the same: only the choice among them changes.
     cold, hot = (sample(model, ROWS, SEED, 0, t) for t in (1e6, 1e-6))
-    np.testing.assert_array_equal(cold["action"], default["action"])
-    assert (hot["q_value"] < default["q_value"]).any()
-    assert (hot["q_value"] <= default["q_value"]).all()
-    np.testing.assert_array_equal(hot["action_spread"], default["action_spread"])
+    near(cold["action"], default["action"])
+    assert (hot["q_value"] < default["q_value"] - 1e-3).any()
+    assert (hot["q_value"] <= default["q_value"] + 1e-5).all()
+    near(hot["action_spread"], default["action_spread"])
 
 
 @pytest.mark.parametrize("options", [(-1, 0.0), (0, -1.0), (0, float("nan"))])

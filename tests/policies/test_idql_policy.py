@@ -17,7 +17,7 @@ from tf_agents.utils import nest_utils
 
 from idql_tf import extraction
 from idql_tf.behavior import schedules
-from idql_tf.behavior.networks import Mlp
+from idql_tf.behavior.networks import LnResnet, Mlp
 from idql_tf.behavior.updates import Behavior
 from idql_tf.critic.objectives import Expectile
 from idql_tf.critic.updates import Critic
@@ -36,11 +36,21 @@ SPECS = (
 )
 SIZES = {"hidden_dim": 8, "num_hidden": 1, "time_dim": 4, "condition_dims": (8, 8)}
 NETWORK = functools.partial(Mlp, activation="mish", **SIZES)
+RESNET = functools.partial(
+    LnResnet,
+    hidden_dim=8,
+    num_blocks=2,
+    time_dim=4,
+    condition_dims=(8, 8),
+    activation="mish",
+    dropout_rate=0.1,
+    layer_norm=True,
+)
 
 
-def _networks(seeds=(0,), d=D, a=A):
+def _networks(seeds=(0,), d=D, a=A, network=NETWORK):
     critic = Critic(d, a, seeds, Expectile(0.9), (8, 8), 2, 0.99, 3e-4, 0.005)
-    behavior = Behavior(d, a, seeds, NETWORK, schedules.vp, 5, 3e-4, None, 0.001)
+    behavior = Behavior(d, a, seeds, network, schedules.vp, 5, 3e-4, None, 0.001)
     rng = np.random.default_rng(11)
     for module, scale in ((critic, 0.7), (behavior, 0.15)):
         for variable in module.trainable_variables:
@@ -50,6 +60,7 @@ def _networks(seeds=(0,), d=D, a=A):
 
 CRITIC, BEHAVIOR = ONE = _networks()
 STACK = _networks((0, 1))
+RESNETS = _networks((0, 1), network=RESNET)
 
 
 @functools.cache
@@ -134,7 +145,9 @@ def test_acts_and_informs_as_extraction_does(method):
     assert _policy().info_spec == () == _policy().action(STEP).info
 
 
-@pytest.mark.parametrize(("networks", "seeds"), [(ONE, None), (STACK, [14, 15])])
+@pytest.mark.parametrize(
+    ("networks", "seeds"), [(ONE, None), (STACK, [14, 15]), (RESNETS, [14, 15])]
+)
 def test_argmax_takes_the_best_and_info_tells_of_it(networks, seeds):
     """Also of two pooled members: all candidates in a row, valued by both."""
     policy = _policy(networks=networks, pooled=seeds is not None, emit_info=True)
