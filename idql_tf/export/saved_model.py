@@ -50,7 +50,9 @@ def write(policy: IdqlPolicy, directory: pathlib.Path) -> None:
     size = policy.spaces.observation_size
     observation = tf.TensorSpec([None, size], tf.float32, "observation")
 
-    extract = _with_constants(policy)
+    # Products in bfloat16 show every change of order: there the model is the policy.
+    rounded = any(v.dtype == tf.bfloat16 for v in policy.variables())
+    extract = policy.extract if rounded else _with_constants(policy)
 
     @tf.function(input_signature=[observation], autograph=False)
     def act(observation: tf.Tensor) -> Outputs:

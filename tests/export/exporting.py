@@ -17,6 +17,12 @@ from paths import REPOSITORY
 from tf_agents.trajectories import time_step as ts
 
 from idql_tf import cli
+from idql_tf.behavior import schedules
+from idql_tf.behavior.networks import Mlp
+from idql_tf.behavior.updates import Behavior
+from idql_tf.critic.objectives import Expectile
+from idql_tf.critic.updates import Critic
+from idql_tf.export import saved_model
 from idql_tf.runs import directory
 from idql_tf.runs import policy as run_policy
 
@@ -61,6 +67,15 @@ def make_policy(run_dir, seed, num_candidates, extraction, params=(), **options)
     policy = run_policy.make(run, learner, seed, num_candidates, extraction, **options)
     gin.clear_config()
     return policy
+
+
+def small_policy(num_candidates, seed=0):
+    """A policy of networks that were never trained, with two diffusion steps."""
+    sizes = {"num_hidden": 2, "time_dim": 4, "condition_dims": (8, 8)}
+    network = functools.partial(Mlp, activation="mish", hidden_dim=256, **sizes)
+    critic = Critic(D, A, (seed,), Expectile(0.9), (256, 256), 2, 0.99, 3e-4, 0.005)
+    behavior = Behavior(D, A, (seed,), network, schedules.vp, 2, 3e-4, None, 0.001)
+    return saved_model.flat_policy(critic, behavior, num_candidates)
 
 
 def read_card(folder):
