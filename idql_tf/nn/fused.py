@@ -181,7 +181,9 @@ def layer_norm(x: tf.Tensor, scale: tf.Tensor, bias: tf.Tensor) -> tf.Tensor:
     """
     if not _ORDINARY.get():
         return _trained_layer_norm(x, scale, bias)
-    return (_one_op_layer_norm if _CONSTANT.get() else _layer_norm)(x, scale, bias)
+    if _CONSTANT.get():
+        return _one_op_layer_norm(x, scale, bias)
+    return _layer_norm(x, scale, bias)
 
 
 @one_pass

@@ -21,6 +21,7 @@ from idql_tf import config, files
 from idql_tf.data import DatasetInfo, Transitions, scores
 from idql_tf.data.rewards import RewardRule
 from idql_tf.errors import UserError
+from idql_tf.runs import spec as run_spec
 
 _PACKAGES = ("tensorflow", "keras", "numpy", "gymnasium", "mujoco", "minari")
 
@@ -108,25 +109,6 @@ def begin(
         raise UserError(f"{run.path} cannot be written: {error}") from error
 
 
-def read_spec(folder: pathlib.Path) -> dict[str, Any]:
-    """Reads spec.json of a run directory.
-
-    Raises:
-      UserError: the directory is not a run, or the file is damaged.
-    """
-    file = folder / "spec.json"
-    if not file.is_file():
-        raise UserError(
-            f"{folder} is not a run: no spec.json; name a --run_dir of train.py"
-        )
-    try:
-        return json.loads(file.read_text())
-    except ValueError as error:
-        raise UserError(
-            f"{file} is not valid JSON ({error}); start a new run"
-        ) from error
-
-
 def open_run(path: str, gin_files: Sequence[str], params: Sequence[str]) -> Run:
     """Reads a run directory and puts its configuration in force, then additions.
 
@@ -134,7 +116,7 @@ def open_run(path: str, gin_files: Sequence[str], params: Sequence[str]) -> Run:
       UserError: the directory is not a run, or its files cannot be read.
     """
     folder = pathlib.Path(path)
-    spec = read_spec(folder)
+    spec = run_spec.read(folder)
     try:
         text = (folder / "config.gin").read_text()
         run = Run(
@@ -182,7 +164,7 @@ def versions() -> dict[str, str]:
 
 
 def _check_same(run: Run) -> None:
-    spec = read_spec(run.path)
+    spec = run_spec.read(run.path)
     cure = "name a new --run_dir, or repeat the old command to resume"
     try:
         old = run.file("config.gin").read_text()
