@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import operator
 import pathlib
 from typing import Any
 
@@ -19,8 +20,8 @@ def read(path: pathlib.Path) -> dict[str, Any]:
     """Reads and checks the specification that `train.py` wrote.
 
     Raises:
-      UserError: it cannot be read, is not JSON, or a field that a report shows is
-        of another type than `train.py` writes.
+      UserError: it cannot be read, is not JSON, or a field is of another type or
+        size than `train.py` writes.
     """
     try:
         spec = json.loads(path.read_text(encoding="utf-8"))
@@ -40,6 +41,7 @@ def read(path: pathlib.Path) -> dict[str, Any]:
             value = (spec.get("dataset") or {}).get(name)
             if value is not None:
                 check(value)
+        _check_sizes(spec.get("dataset") or {}, spec.get("observation_statistics"))
     except (KeyError, OverflowError, TypeError, ValueError) as error:
         raise UserError(
             f"{path}: {field} is damaged ({error!s:.120}); expected what train.py "
@@ -124,6 +126,41 @@ def _reference(value: Any) -> None:
         raise TypeError(f"expected minimum, maximum and source, found {list(value)}")
 
 
+def _size(value: Any) -> None:
+    _count(value)
+    if value < 1:
+        raise ValueError(f"expected a positive integer, found {value}")
+
+
+def _numbers(value: Any) -> None:
+    for number in _list(value):
+        _number(number)
+
+
+def _statistics(value: Any) -> None:
+    _object(value)
+    for name in ("mean", "stddev", "minimum", "maximum"):
+        _numbers(value[name])
+
+
+def _check_sizes(dataset: dict[str, Any], statistics: dict[str, Any] | None) -> None:
+    """Raises ValueError where lists are not as long as their spaces have dimensions."""
+    low, high = (dataset.get(name) for name in ("action_low", "action_high"))
+    known = low is not None and high is not None
+    if known and not (
+        low and len(low) == len(high) and all(map(operator.lt, low, high))
+    ):
+        raise ValueError(
+            f"expected action_low below action_high, found {low} and {high}"
+        )
+    size = dataset.get("observation_size")
+    for name, numbers in (statistics or {}).items():
+        if size is not None and len(numbers) != size:
+            raise ValueError(
+                f"observation_size is {size}, found {len(numbers)} numbers of {name}"
+            )
+
+
 def _histogram(value: Any) -> None:
     _object(value)
     edges, counts = _list(value["edges"]), _list(value["counts"])
@@ -142,12 +179,16 @@ _FIELDS = {
     "dataset_returns": _histogram,
     "versions": _object,
     "methods": _methods,
+    "observation_statistics": _statistics,
 }
 _DATASET_FIELDS = {
     "dataset": _text,
     "sha256": _text,
     "env_spec": _text,
     "observation_keys": _keys,
+    "observation_size": _size,
+    "action_low": _numbers,
+    "action_high": _numbers,
     "reference": _reference,
     "num_episodes": _count,
 }

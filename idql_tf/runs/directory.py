@@ -21,7 +21,7 @@ from idql_tf import config, files
 from idql_tf.data import DatasetInfo, Transitions, scores
 from idql_tf.data.rewards import RewardRule
 from idql_tf.errors import UserError
-from idql_tf.runs import spec as run_spec
+from idql_tf.evaluation import specification
 
 _PACKAGES = ("tensorflow", "keras", "numpy", "gymnasium", "mujoco", "minari")
 
@@ -109,6 +109,20 @@ def begin(
         raise UserError(f"{run.path} cannot be written: {error}") from error
 
 
+def read_spec(folder: pathlib.Path) -> dict[str, Any]:
+    """Reads spec.json of a run directory.
+
+    Raises:
+      UserError: the directory is not a run, or the file is damaged.
+    """
+    file = folder / "spec.json"
+    if not file.is_file():
+        raise UserError(
+            f"{folder} is not a run: no spec.json; name a --run_dir of train.py"
+        )
+    return specification.read(file)
+
+
 def open_run(path: str, gin_files: Sequence[str], params: Sequence[str]) -> Run:
     """Reads a run directory and puts its configuration in force, then additions.
 
@@ -116,7 +130,7 @@ def open_run(path: str, gin_files: Sequence[str], params: Sequence[str]) -> Run:
       UserError: the directory is not a run, or its files cannot be read.
     """
     folder = pathlib.Path(path)
-    spec = run_spec.read(folder)
+    spec = read_spec(folder)
     try:
         text = (folder / "config.gin").read_text()
         run = Run(
@@ -164,7 +178,7 @@ def versions() -> dict[str, str]:
 
 
 def _check_same(run: Run) -> None:
-    spec = run_spec.read(run.path)
+    spec = read_spec(run.path)
     cure = "name a new --run_dir, or repeat the old command to resume"
     try:
         old = run.file("config.gin").read_text()

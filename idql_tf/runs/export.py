@@ -18,7 +18,6 @@ from idql_tf.policies import IdqlPolicy
 from idql_tf.policies.checks import safe_action
 from idql_tf.runs import directory
 from idql_tf.runs import policy as run_policy
-from idql_tf.runs import spec as run_spec
 from idql_tf.runs.directory import Run
 from idql_tf.training.learner import IdqlLearner
 
@@ -83,7 +82,7 @@ def export(
     if env_id is not None:
         factory.parse_spec(env_id)
     run = directory.open_run(run_dir, gin_files, gin_params)
-    spec = run_spec.read(run.path)
+    spec = directory.read_spec(run.path)
     total = request.num_candidates or run_policy.largest_num_candidates(run)
     extraction.check_method(request.method, total)
     if request.tflite:

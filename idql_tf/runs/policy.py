@@ -15,7 +15,6 @@ from idql_tf.errors import UserError
 from idql_tf.nn.dense import use_bfloat16
 from idql_tf.policies import IdqlPolicy
 from idql_tf.runs import directory, jobs
-from idql_tf.runs import spec as run_spec
 from idql_tf.runs.directory import Run
 from idql_tf.training.learner import IdqlLearner, take_member
 
@@ -49,7 +48,7 @@ def largest_num_candidates(run: Run) -> int:
     Raises:
       UserError: it records none.
     """
-    methods = run_spec.read(run.path).get("methods")
+    methods = directory.read_spec(run.path).get("methods")
     if not methods:
         raise UserError(f"{run.path} records no methods; give --num_candidates")
     return max(int(count) for _, count in methods)

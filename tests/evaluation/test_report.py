@@ -1,6 +1,5 @@
 import base64
 import html.parser
-import json
 import os
 import pathlib
 import re
@@ -248,58 +247,6 @@ def test_room_needs_no_tensorflow():
         [sys.executable, "-c", code], capture_output=True, text=True, cwd=REPOSITORY
     )
     assert done.stdout.strip() == "False"
-
-
-def _damage(spec, path, value):
-    *parents, last = path.split(".")
-    for name in parents:
-        spec = spec[name]
-    spec[last] = value
-
-
-@pytest.mark.parametrize(
-    ("path", "value"),
-    [
-        ("dataset", "x"),
-        ("dataset.env_spec", 7),
-        ("dataset.dataset", [1]),
-        ("dataset.dataset", "npz:\ud800"),
-        ("dataset.observation_keys", 3),
-        ("dataset.num_episodes", "3"),
-        ("dataset.num_episodes", 10**400),
-        ("dataset.reference", {"minimum": "a", "maximum": [], "source": 3}),
-        ("dataset.reference", {"minimum": float("nan"), "maximum": 1, "source": ""}),
-        ("dataset.reference", {"minimum": 0}),
-        ("dataset_score", "<b>5</b>"),
-        ("dataset_score", 10**400),
-        ("dataset_returns", {"edges": [1e308, -1e308, "x"], "counts": [1]}),
-        ("dataset_returns", {"edges": [], "counts": []}),
-        ("dataset_returns", {"edges": [0, 1]}),
-        ("reward_rule", "x"),
-        ("reward_rule.scale", "x"),
-        ("versions", [1]),
-        ("seeds", 5),
-        ("seeds", [10**40]),
-        ("methods", [["argmax"]]),
-        ("env_id", 3),
-    ],
-)
-def test_a_damaged_field_is_named(run_dir, path, value):
-    spec = json.loads((run_dir / "spec.json").read_text())
-    _damage(spec, path, value)
-    (run_dir / "spec.json").write_text(json.dumps(spec))
-    field = path.removesuffix(".scale")
-    with pytest.raises(UserError, match=f"spec.json: {field} is damaged"):
-        report.write([run_dir])
-
-
-@pytest.mark.parametrize(
-    "content", [b"", b"[1]", b"null", b"3", b'{"a"', bytes(range(256)), b"[" * 100_000]
-)
-def test_a_specification_that_is_none(run_dir, content):
-    (run_dir / "spec.json").write_bytes(content)
-    with pytest.raises(UserError, match="spec.json"):
-        report.write([run_dir])
 
 
 def test_an_empty_specification_still_gives_a_page(run_dir):
