@@ -14,32 +14,46 @@ import tensorflow as tf
 
 from idql_tf.behavior.updates import Behavior
 from idql_tf.critic.updates import Critic
-from idql_tf.errors import UserError
+from idql_tf.errors import UserError, check_count
 from idql_tf.nn import fused, randomness
 
 METHODS = ("argmax", "implicit", "softmax")
 
 
 def check_method(method: str, num_candidates: int) -> None:
-    """Refuses an unknown choice or number of candidates.
+    """Refuses an unknown choice or number of candidates, and gin's temperature.
 
     Raises:
-      UserError: the method is not one of METHODS, or N is below 1.
+      UserError: the method is not one of METHODS, N is below 1, or softmax's
+        temperature is no finite number from 0 up.
     """
     if method not in METHODS:
         raise UserError(f"extraction is {method!r}; expected one of {METHODS}")
-    if num_candidates < 1:
-        raise UserError(f"num_candidates is {num_candidates}; expected at least 1")
+    check_count("num_candidates", num_candidates)
+    if method == "softmax":
+        check_temperature(configured_temperature())
 
 
-def _check_temperature(temperature: tf.Tensor | float) -> None:
-    known = not tf.is_tensor(temperature)
+def check_temperature(temperature: tf.Tensor | float) -> None:
+    """Refuses an inverse temperature that is none; a tensor's value is not looked at.
+
+    Raises:
+      UserError: it is a Python value, and no finite number from 0 up.
+    """
     is_number = isinstance(temperature, (int, float))
-    if known and not (is_number and 0.0 <= temperature < math.inf):
+    if not tf.is_tensor(temperature) and not (
+        is_number and 0.0 <= temperature < math.inf
+    ):
         raise UserError(
             f"the temperature of softmax extraction is {temperature!r}; expected a "
             "finite number, at least 0"
         )
+
+
+@gin.configurable("extract")
+def configured_temperature(temperature: float = 1.0) -> float:
+    """The inverse temperature of softmax extraction where a call names none."""
+    return temperature
 
 
 class Candidates(NamedTuple):
@@ -117,44 +131,31 @@ def draw_candidates(
         return propose(critic, behavior, observations, noise, num_candidates, pooled)
 
 
-@gin.configurable("extract", allowlist=["temperature"])
-def weights(
-    method: str,
-    q: tf.Tensor,
-    v: tf.Tensor,
-    critic: Critic,
-    temperature: tf.Tensor | float = 1.0,
-) -> tf.Tensor:
-    """Probabilities of the candidates, [S, B, N].
-
-    Args:
-      method: 'implicit' (weights |f'(u)| / |u|, IDQL eq. 8-12) or 'softmax'
-        (exp(temperature * advantage)).
-      q: [S, B, N].
-      v: [S, B].
-      critic: whose objective gives the implicit weights.
-      temperature: inverse temperature of the softmax.
-
-    Raises:
-      UserError: the temperature is a Python value, and no finite number from 0 up.
-    """
-    advantage = q - v[..., None]
-    if method == "softmax":
-        _check_temperature(temperature)
-        return tf.nn.softmax(temperature * advantage)
-    raw = critic.objective.implicit_weight(advantage)
-    return raw / tf.reduce_sum(raw, -1, keepdims=True)
-
-
 def probabilities(
     method: str,
     candidates: Candidates,
     critic: Critic,
     temperature: tf.Tensor | float | None = None,
 ) -> tf.Tensor:
-    """`weights` of candidates, [S, B, N]; a temperature of None takes gin's."""
-    given = {} if temperature is None else {"temperature": temperature}
-    return weights(method, candidates.q, candidates.value, critic, **given)
+    """Probabilities of the candidates, [S, B, N].
+
+    Args:
+      method: 'implicit' (weights |f'(u)| / |u|, IDQL eq. 8-12) or 'softmax'
+        (exp(temperature * advantage)).
+      candidates: with their Q and V.
+      critic: whose objective gives the implicit weights.
+      temperature: inverse temperature of the softmax; None takes gin's.
+
+    Raises:
+      UserError: see `check_temperature`.
+    """
+    advantage = candidates.q - candidates.value[..., None]
+    if method == "softmax":
+        inverse = configured_temperature() if temperature is None else temperature
+        check_temperature(inverse)
+        return tf.nn.softmax(inverse * advantage)
+    raw = critic.objective.implicit_weight(advantage)
+    return raw / tf.reduce_sum(raw, -1, keepdims=True)
 
 
 def choose(p: tf.Tensor, draws: tf.Tensor) -> tf.Tensor:

@@ -158,7 +158,8 @@ def test_choices_are_as_frequent_as_their_weights(name):
     v = 0.7
     q = tf.constant((u + v)[None, None], tf.float32)
     critic = _critic(objective)
-    p = extraction.weights(method, q, tf.constant([[v]]), critic, temperature=3.0)
+    drawn = extraction.Candidates(q[..., None], q, tf.constant([[v]]))
+    p = extraction.probabilities(method, drawn, critic, temperature=3.0)
     expected = _numpy_weights(name, u)
     np.testing.assert_allclose(p[0, 0], expected, rtol=1e-4)
     size = 40_000
@@ -263,13 +264,24 @@ def test_actions_are_a_function_of_seeds_and_step(method):
 def test_a_huge_advantage_takes_all_the_weight(largest, alpha):
     critic = _critic(Exponential(alpha))
     q = tf.constant([[[0.0, largest, -largest, 1.0]]])
-    p = extraction.weights("implicit", q, tf.constant([[0.0]]), critic, 1.0).numpy()
+    drawn = extraction.Candidates(q[..., None], q, tf.constant([[0.0]]))
+    p = extraction.probabilities("implicit", drawn, critic).numpy()
     np.testing.assert_allclose(p[0, 0], [0, 1, 0, 0], atol=1e-6)
 
 
 @pytest.mark.parametrize(
-    "method, n, message", [("best", 4, "'best'"), ("argmax", 0, "num_candidates is 0")]
+    "method, n, message",
+    [
+        ("best", 4, "'best'"),
+        ("argmax", 0, "num_candidates is 0; expected an integer >= 1"),
+    ],
 )
 def test_what_cannot_be_chosen_is_refused(method, n, message):
     with pytest.raises(UserError, match=message):
         _extract(method, n, _observations(1))
+
+
+@pytest.mark.parametrize("num_candidates", ["4", 4.0, True, None])
+def test_what_is_no_number_of_candidates_is_refused(num_candidates):
+    with pytest.raises(UserError, match="num_candidates is .*expected an integer"):
+        extraction.check_method("argmax", num_candidates)

@@ -14,7 +14,7 @@ from tf_agents.typing import types
 from idql_tf import config
 from idql_tf.behavior.updates import Behavior
 from idql_tf.critic.updates import Critic, CriticBatch
-from idql_tf.errors import UserError
+from idql_tf.errors import UserError, check_count
 from idql_tf.policies import IdqlPolicy
 from idql_tf.policies.spaces import Spaces
 
@@ -97,13 +97,10 @@ class IdqlAgent(tf_agent.TFAgent):
         name: str = "IdqlAgent",
     ) -> None:
         tf.Module.__init__(self, name=name)
-        if num_behavior_updates < 0 or (
-            critic_batch_size is not None and critic_batch_size < 1
-        ):
-            raise UserError(
-                f"num_behavior_updates is {num_behavior_updates} and "
-                f"critic_batch_size {critic_batch_size}; expected at least 0 and 1"
-            )
+        check_count("num_behavior_updates", num_behavior_updates, 0)
+        check_count("seed", seed, 0)
+        if critic_batch_size is not None:
+            check_count("critic_batch_size", critic_batch_size)
         config.add_defaults()
         self._spaces = Spaces(time_step_spec.observation, action_spec, observation_keys)
         sizes = (self._spaces.observation_size, self._spaces.action_size, (seed,))

@@ -8,12 +8,11 @@ from collections.abc import Callable
 import gin
 import numpy as np
 
-from idql_tf.errors import UserError
+from idql_tf.errors import check_count
 
 
 def _steps(num_steps: int) -> np.ndarray:
-    if num_steps < 1:
-        raise UserError(f"num_diffusion_steps is {num_steps}; expected at least 1")
+    check_count("num_diffusion_steps", num_steps)
     return np.arange(1, num_steps + 1, dtype=np.float64)
 
 

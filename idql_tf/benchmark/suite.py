@@ -16,7 +16,7 @@ from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 from idql_tf import config
 from idql_tf.benchmark import machine, table, verdicts, workloads
 from idql_tf.benchmark.measure import in_turns
-from idql_tf.errors import UserError
+from idql_tf.errors import UserError, check_count
 from idql_tf.files import write_atomically
 from idql_tf.nn import dense
 from idql_tf.quiet import start_compiler
@@ -62,10 +62,7 @@ class Settings:
 
     def __post_init__(self) -> None:
         for name in ("repeats", "stacking_repeats"):
-            if getattr(self, name) < 1:
-                raise UserError(
-                    f"benchmark.{name} is {getattr(self, name)}; expected at least 1"
-                )
+            check_count(f"benchmark.{name}", getattr(self, name))
         if not self.sizes:
             raise UserError("benchmark.sizes is empty; expected {name: gin files}")
 

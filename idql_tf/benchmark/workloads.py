@@ -165,7 +165,6 @@ def exported(
     # Here, for every script imports this module and TF-Agents takes two seconds.
     from idql_tf.export import saved_model
 
-    observation_size, _ = _sizes(learner)
     policy = saved_model.flat_policy(learner.critic, learner.behavior, num_candidates)
     with tempfile.TemporaryDirectory() as folder:
         saved_model.write(policy, pathlib.Path(folder))
@@ -178,7 +177,10 @@ def exported(
 
         return run
 
-    calls = {batch: call(normal(batch, observation_size)) for batch in batch_sizes}
+    calls = {
+        batch: call(normal(batch, learner.critic.observation_size))
+        for batch in batch_sizes
+    }
     return _policy_rows(timer, learner, num_candidates, calls)
 
 
@@ -250,7 +252,9 @@ def _training(
 
 def _acting(policy: Callable, learner: IdqlLearner, batch_size: int) -> Run:
     seeds = tf.constant(learner.seeds, tf.int64)
-    observations = normal(len(learner.seeds), batch_size, _sizes(learner)[0])
+    observations = normal(
+        len(learner.seeds), batch_size, learner.critic.observation_size
+    )
 
     def run(count: int) -> None:
         for step in range(count):
@@ -259,14 +263,9 @@ def _acting(policy: Callable, learner: IdqlLearner, batch_size: int) -> Run:
     return run
 
 
-def _sizes(learner: IdqlLearner) -> tuple[int, int]:
-    """Observation size and action size."""
-    observation_size = learner.critic.value.layers_[0].kernel.shape[-2]
-    return observation_size, learner.behavior.action_size
-
-
 def _network_step(learner: IdqlLearner, stacked: bool) -> Callable[[], tf.Tensor]:
-    observation_size, action_size = _sizes(learner)
+    observation_size = learner.critic.observation_size
+    action_size = learner.behavior.action_size
     net = LnResnet(observation_size, action_size, (0,), stacked=stacked)
     optimizer = Adam(net.trainable_variables)
     lead = (

@@ -145,8 +145,8 @@ def _statistics(value: Any) -> None:
 
 def _check_sizes(dataset: dict[str, Any], statistics: dict[str, Any] | None) -> None:
     """Raises ValueError where lists are not as long as their spaces have dimensions."""
-    low, high = (dataset.get(name) for name in ("action_low", "action_high"))
-    known = low is not None and high is not None
+    low, high = (dataset.get(name) or [] for name in ("action_low", "action_high"))
+    known = "action_low" in dataset and "action_high" in dataset
     if known and not (
         low and len(low) == len(high) and all(map(operator.lt, low, high))
     ):

@@ -26,13 +26,24 @@ def finite_rows(observation: tf.Tensor) -> tf.Tensor:
 
 
 def seed_words(seed: types.Seed | None) -> tf.Tensor:
-    """Returns int64 [2]: (seed, step) of an integer, a pair, or a fresh draw."""
+    """Returns int64 [2]: (seed, step) of an integer, a pair, or a fresh draw.
+
+    Raises:
+      UserError: the seed is something else.
+    """
     if seed is None:
         # One graph for every call: the draw itself is part of it.
         return tf.random.uniform(
             [2], tf.int64.min, tf.int64.max, dtype=tf.int64, name="fresh_seed"
         )
-    words = tf.reshape(tf.cast(tf.convert_to_tensor(seed), tf.int64), [-1])
+    try:
+        given = tf.convert_to_tensor(seed)
+        fits = given.dtype.is_integer and given.shape.num_elements() in (None, 1, 2)
+    except (TypeError, ValueError, OverflowError):
+        fits = False
+    if not fits:
+        raise UserError(f"seed is {seed!r}; expected an integer or a pair of them")
+    words = tf.reshape(tf.cast(given, tf.int64), [-1])
     return tf.concat([words, tf.zeros([2 - tf.size(words)], tf.int64)], 0)
 
 

@@ -97,6 +97,8 @@ class IdqlPolicy(tf_policy.TFPolicy):
         name: str = "IdqlPolicy",
     ) -> None:
         choice.check_method(extraction, num_candidates)
+        if temperature is not None:
+            choice.check_temperature(temperature)
         self.spaces = Spaces(time_step_spec.observation, action_spec, observation_keys)
         checks.check_sizes(self.spaces, critic, behavior, pooled)
         self.extraction, self.num_candidates = extraction, num_candidates

@@ -9,7 +9,7 @@ import tensorflow as tf
 
 from idql_tf.behavior.updates import Behavior
 from idql_tf.critic.updates import Critic
-from idql_tf.errors import UserError
+from idql_tf.errors import check_count
 from idql_tf.nn import dense, randomness
 from idql_tf.training.arrays import DeviceArrays, behavior_batch, critic_batch
 
@@ -50,8 +50,7 @@ class IdqlLearner(tf.Module):
             ("behavior_batch_size", behavior_batch_size),
             ("validation_batch_size", validation_batch_size),
         ):
-            if size < 1:
-                raise UserError(f"IdqlLearner.{name} is {size}; expected at least 1")
+            check_count(f"IdqlLearner.{name}", size)
         tf.config.experimental.enable_tensor_float_32_execution(tensor_float_32)
         self.seeds = tuple(int(seed) for seed in seeds)
         self._seeds = tf.constant(self.seeds, tf.int64)

@@ -20,7 +20,7 @@ from rich.progress import (
     TimeRemainingColumn,
 )
 
-from idql_tf.errors import UserError
+from idql_tf.errors import UserError, check_count
 from idql_tf.training.arrays import DeviceArrays
 from idql_tf.training.checkpoints import Checkpoints
 from idql_tf.training.learner import IdqlLearner
@@ -58,10 +58,10 @@ class Settings:
 
     def __post_init__(self) -> None:
         for name in ("critic_steps", "block_steps", "log_every", "checkpoint_every"):
-            _at_least(self, name, 1)
+            check_count(f"train.{name}", getattr(self, name))
         for name in ("evaluate_every", "episodes", "keep_checkpoints"):
-            _at_least(self, name, 1)
-        _at_least(self, "behavior_steps", 0)
+            check_count(f"train.{name}", getattr(self, name))
+        check_count("train.behavior_steps", self.behavior_steps, 0)
         if not 0.0 <= self.validation_fraction < 1.0:
             raise UserError(
                 f"train.validation_fraction is {self.validation_fraction}; "
@@ -87,12 +87,6 @@ class Settings:
     def due(self, every: int, step: int) -> bool:
         """Whether something done every `every` steps is due at `step`."""
         return step % every == 0 or step == self.critic_steps
-
-
-def _at_least(settings: Settings, name: str, minimum: int) -> None:
-    value = getattr(settings, name)
-    if not isinstance(value, int) or isinstance(value, bool) or value < minimum:
-        raise UserError(f"train.{name} is {value}; expected an integer >= {minimum}")
 
 
 class Stopped(Exception):

@@ -266,10 +266,20 @@ def test_policies_choose_as_they_are_told():
 
 
 @pytest.mark.parametrize(
-    "options", [{"num_behavior_updates": -1}, {"critic_batch_size": 0}]
+    "options",
+    [
+        {"num_behavior_updates": -1},
+        {"num_behavior_updates": 1.5},
+        {"critic_batch_size": 0},
+        {"critic_batch_size": "8"},
+        {"seed": None},
+        {"seed": -1},
+    ],
 )
 def test_wrong_numbers_are_refused(options):
-    with pytest.raises(UserError, match="expected at least 0 and 1"):
+    with pytest.raises(
+        UserError, match=f"{[*options][0]} is .*expected an integer >= "
+    ):
         _agent(**options)
 
 

@@ -62,7 +62,7 @@ def test_coefficient_table():
 
 
 def test_no_steps_is_an_error():
-    with pytest.raises(UserError, match="at least 1"):
+    with pytest.raises(UserError, match="num_diffusion_steps is 0"):
         schedules.vp(0)
 
 

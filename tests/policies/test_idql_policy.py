@@ -249,6 +249,18 @@ def test_select_refuses_negative_options(wrong):
         _select(num_candidates=wrong[0], temperature=wrong[1])
 
 
+@pytest.mark.parametrize("seed", [1.5, "a", (1, 2, 3), [[]], None.__class__])
+def test_what_is_no_seed_is_refused(seed):
+    with pytest.raises(UserError, match="seed is .*expected an integer or a pair"):
+        _policy().select(OBSERVATIONS, seed)
+
+
+@pytest.mark.parametrize("temperature", ["2", -1.0, float("inf"), float("nan")])
+def test_what_is_no_temperature_is_refused_at_once(temperature):
+    with pytest.raises(UserError, match="the temperature of softmax extraction is"):
+        _policy("softmax", temperature=temperature)
+
+
 def test_one_program_serves_all_batch_sizes_and_seeds(monkeypatch):
     traces, propose = [], extraction.propose
 
