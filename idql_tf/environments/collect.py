@@ -71,11 +71,10 @@ class Collected:
         return "\n".join(lines)
 
 
-# Part of a cell by which a leg's waypoints lie off the centres, at most: up to where
-# the ball touches the walls. Data that never rest there leave a trap: the policy
-# slides to a wall, and what V and the actions are at rest there is a guess. Beyond
-# 0.4 the rests press against the walls, and so does the policy.
-_SPREAD = 0.4
+# Parts of a cell by which a leg's target lies off the centre. On each axis a third of
+# the targets are at the walls: at 0.4 the ball touches one. Where the data never rest,
+# in a corner above all, Q is a guess, and a policy that slides there stays for good.
+_SPREAD, _WALL = 0.6, 0.4
 # Steps for which it rests at a target, at most: without rests the data never show
 # that one can stay at the goal, and what V says of a body at rest is a guess.
 _LONGEST_PAUSE = 60
@@ -187,7 +186,8 @@ def run_episode(
             target = field.center(free[rng.integers(len(free))])
             # Anywhere but the middle line: a critic trained on data that only pass
             # through the cells' centres knows nothing of the rest of the maze.
-            offset = rng.uniform(-_SPREAD, _SPREAD, 2) * field.cell_size
+            offset = np.clip(rng.uniform(-_SPREAD, _SPREAD, 2), -_WALL, _WALL)
+            offset *= field.cell_size
             controller.set_target(state[:2], target + offset, offset)
         action = controller.act(state, noise * rng.standard_normal(2))
         actions.append(action.astype(np.float32))
