@@ -91,7 +91,8 @@ def run(main: Callable[[], int | None]) -> NoReturn:
     """Parses flags, runs `main` and exits with the code of contract C6.
 
     0 done; 1 the work failed (with a traceback); 2 bad usage, configuration
-    or data (one line on stderr); 75 stopped by SIGTERM after saving.
+    or data (one line on stderr); 75 stopped by SIGTERM after saving; 143 stopped by
+    SIGTERM where nothing can be saved, with half-made files removed.
     """
     if {"--help", "-h", "-help", "--helpshort"} & set(sys.argv[1:]):
         print(textwrap.dedent(sys.modules["__main__"].__doc__ or "").strip())

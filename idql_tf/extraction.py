@@ -7,9 +7,11 @@ the exported model.
 from __future__ import annotations
 
 import math
+import numbers
 from typing import NamedTuple
 
 import gin
+import numpy as np
 import tensorflow as tf
 
 from idql_tf.behavior.updates import Behavior
@@ -21,17 +23,14 @@ METHODS = ("argmax", "implicit", "softmax")
 
 
 def check_method(method: str, num_candidates: int) -> None:
-    """Refuses an unknown choice or number of candidates, and gin's temperature.
+    """Refuses an unknown choice or number of candidates.
 
     Raises:
-      UserError: the method is not one of METHODS, N is below 1, or softmax's
-        temperature is no finite number from 0 up.
+      UserError: the method is not one of METHODS, or N is no integer from 1 up.
     """
     if method not in METHODS:
         raise UserError(f"extraction is {method!r}; expected one of {METHODS}")
     check_count("num_candidates", num_candidates)
-    if method == "softmax":
-        check_temperature(configured_temperature())
 
 
 def check_temperature(temperature: tf.Tensor | float) -> None:
@@ -40,9 +39,9 @@ def check_temperature(temperature: tf.Tensor | float) -> None:
     Raises:
       UserError: it is a Python value, and no finite number from 0 up.
     """
-    is_number = isinstance(temperature, (int, float))
+    is_number = isinstance(temperature, numbers.Real | np.ndarray)
     if not tf.is_tensor(temperature) and not (
-        is_number and 0.0 <= temperature < math.inf
+        is_number and np.ndim(temperature) == 0 and 0.0 <= temperature < math.inf
     ):
         raise UserError(
             f"the temperature of softmax extraction is {temperature!r}; expected a "
@@ -216,7 +215,7 @@ def extract(
     Raises:
       UserError: the method is unknown or N below 1.
     """
-    fixed = num_candidates if isinstance(num_candidates, int) else 1
+    fixed = 1 if tf.is_tensor(num_candidates) else num_candidates
     check_method(method, fixed)
     candidates = draw_candidates(
         critic, behavior, observations, seeds, step, num_candidates, pooled

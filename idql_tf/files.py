@@ -44,11 +44,16 @@ def write_atomically(path: pathlib.Path, text: str) -> None:
 
 
 def check_new(path: pathlib.Path) -> None:
-    """Refuses a path that holds something.
+    """Refuses a path that holds something, or that nothing can take the place of.
 
     Raises:
-      UserError: it exists and is not an empty directory.
+      UserError: it exists and is not an empty directory, or is a link or a mount.
     """
+    if os.path.islink(path) or os.path.ismount(path):
+        raise UserError(
+            f"{path} exists and is a link or a mount; name a directory in it as "
+            "--output"
+        )
     if os.path.lexists(path) and not (path.is_dir() and not any(path.iterdir())):
         raise UserError(
             f"{path} exists, and nothing is overwritten; name a new --output"
@@ -65,8 +70,9 @@ def new_directory(path: pathlib.Path) -> Iterator[pathlib.Path]:
       UserError: `path` exists and is not an empty directory, or cannot be made.
     """
     check_new(path)
-    # Absolute: Minari joins a relative directory to itself.
-    parent = path.absolute().parent
+    # Absolute: Minari joins a relative directory to itself, and "." has no name.
+    path = path.absolute()
+    parent = path.parent
     mine = f".{path.name}.{socket.gethostname()}-"
     partial = parent / f"{mine}{os.getpid()}.partial"
     try:
@@ -87,7 +93,10 @@ def new_directory(path: pathlib.Path) -> Iterator[pathlib.Path]:
 
 
 def _is_running(pid: str) -> bool:
+    """Whether another program has it: our own number is that of a dead one."""
     try:
+        if int(pid) == os.getpid():
+            return False
         os.kill(int(pid), 0)
     except ProcessLookupError:
         return False

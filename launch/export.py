@@ -22,7 +22,7 @@ from idql_tf.errors import UserError  # noqa: E402
 
 RUN_DIR = flags.DEFINE_string("run_dir", None, "A run of train.py.", required=True)
 OUTPUT = flags.DEFINE_string(
-    "output", None, "Directory to make; must not exist.", required=True
+    "output", None, "Directory to make, or an empty one.", required=True
 )
 SEED = flags.DEFINE_integer("seed", None, "Training seed; default: the run's first.")
 ENSEMBLE = flags.DEFINE_bool(

@@ -1,6 +1,7 @@
 """Directories that are there whole or not at all."""
 
 import os
+import pathlib
 import socket
 import subprocess
 import sys
@@ -43,12 +44,31 @@ def test_what_exists_is_left_alone(tmp_path, make):
     assert path.exists() and len([*tmp_path.iterdir()]) == 1
 
 
+def test_a_link_is_not_replaced(tmp_path):
+    (tmp_path / "there").mkdir()
+    (tmp_path / "link").symlink_to("there")
+    with pytest.raises(UserError, match="is a link or a mount"):
+        files.check_new(tmp_path / "link")
+    with pytest.raises(UserError, match="is a link or a mount"):
+        files.check_new(pathlib.Path("/proc"))
+
+
+def test_the_current_directory_is_filled(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    with files.new_directory(pathlib.Path(".")) as partial:
+        (partial / "data").write_text("whole")
+    assert (tmp_path / "data").read_text() == "whole"
+
+
 def test_only_what_the_dead_left_here_is_removed(tmp_path):
     """Others' work goes on: of running programs, of other hosts, of other names."""
     process = subprocess.Popen([sys.executable, "-c", ""])
     process.wait()
     path, here = tmp_path / "it", socket.gethostname()
     dead = _partial(path, here, process.pid)
+    # In a container every program may have this number.
+    same = _partial(path, here, os.getpid())
+    (same / "more").touch()
     kept = {
         _partial(path, here, os.getppid()),
         _partial(path, "elsewhere", process.pid),
@@ -56,5 +76,5 @@ def test_only_what_the_dead_left_here_is_removed(tmp_path):
         _partial(path, here, "x"),
     }
     with files.new_directory(path):
-        assert not dead.exists()
+        assert not dead.exists() and not (same / "more").exists()
     assert {*tmp_path.iterdir()} == kept | {path}

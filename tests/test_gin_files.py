@@ -52,7 +52,7 @@ def test_base_binds_every_parameter_it_can():
     names = {
         offline.Settings: "train",
         Evaluator: "evaluate",
-        extraction.weights: "extract",
+        extraction.configured_temperature: "extract",
     }
     given = {
         **dict.fromkeys((Critic, Behavior, LnResnet, Mlp, IdqlLearner), networks),
@@ -60,7 +60,7 @@ def test_base_binds_every_parameter_it_can():
         **dict.fromkeys((schedules.vp, schedules.cosine), {"num_steps"}),
         schedules.linear: {"num_steps"},
         Evaluator: {"run", "learner", "console", "stop"},
-        extraction.weights: {"method", "q", "v", "critic"},
+        extraction.configured_temperature: set(),
     }
     for configurable, passed in given.items():
         name = names.get(configurable, configurable.__name__)

@@ -147,9 +147,10 @@ class IdqlAgent(tf_agent.TFAgent):
                 "tf.distribute.get_strategy() or OneDeviceStrategy"
             )
         batch = self._batch(experience, weights)
-        shares = self._shares(batch)
+        enough = self._check_rows(batch)
         # All of it or nothing: in a graph a failed check stops only what needs it.
-        with tf.control_dependencies(batch):
+        with tf.control_dependencies([*batch, *enough]):
+            shares = self._shares(batch)
             metrics = self.critic.update(_rows(batch, 0, self._critic_batch_size))
             losses = [
                 self.behavior.update(part.observations, part.actions, part.weights)[
@@ -202,17 +203,24 @@ class IdqlAgent(tf_agent.TFAgent):
         )
         return CriticBatch(*(x[None] for x in checked))
 
-    def _shares(self, batch: CriticBatch) -> list[CriticBatch]:
-        count = self._num_behavior_updates
-        rows = tf.shape(batch.rewards)[1]
-        if (batch.rewards.shape[1] or count) < count:
+    def _check_rows(self, batch: CriticBatch) -> list[tf.Operation]:
+        """Refuses a batch too small to share; in a graph by the op it returns."""
+        least, known = max(self._num_behavior_updates, 1), batch.rewards.shape[1]
+        if known is not None and known < least:
             raise UserError(
-                f"a batch of {batch.rewards.shape[1]} cannot be shared among "
-                f"{count} behaviour updates; expected at least one row for each"
+                f"a batch of {known} rows cannot be shared among "
+                f"{self._num_behavior_updates} behaviour updates; expected at least "
+                "one row for each, and one at all"
             )
-        tf.debugging.assert_greater_equal(
-            rows, max(count, 1), "fewer rows in the batch than num_behavior_updates"
+        check = tf.debugging.assert_greater_equal(
+            tf.shape(batch.rewards)[1],
+            least,
+            "fewer rows in the batch than num_behavior_updates",
         )
+        return [] if check is None else [check]
+
+    def _shares(self, batch: CriticBatch) -> list[CriticBatch]:
+        count, rows = self._num_behavior_updates, tf.shape(batch.rewards)[1]
         edges = [rows * i // max(count, 1) for i in range(count + 1)]
         return [_rows(batch, a, b) for a, b in zip(edges, edges[1:], strict=False)]
 

@@ -107,8 +107,9 @@ def products(
 
     Args:
       layers: what is multiplied.
-      in_order: a layer waits for the one before, as in a forward pass; if not, they
-        may run side by side, as the two products of a backward pass may.
+      in_order: a layer waits for the one before, as in a forward pass, and chains
+        of layers for each other; if not, they may run side by side, as the two
+        products of a backward pass may.
     """
     groups: dict[int, list] = {layer.repeats: [] for layer in layers}
     for layer in layers:
@@ -116,15 +117,20 @@ def products(
 
     def once(repeats: int) -> tf.Tensor:
         made: list[tf.Tensor] = []
+        last: list[tf.Tensor] = []
         for pair in groups[repeats]:
-            with tf.control_dependencies(made[-1:] if in_order else []):
-                made += _corners(*pair)
+            with tf.control_dependencies(last if in_order else []):
+                last = _corners(*pair)
+            made += last
         return tf.add_n(made)
 
     def step() -> tf.Tensor:
-        chains = [n for n in groups if n > 1]
-        sums = [_summed(functools.partial(once, n), tf.constant(n)) for n in chains]
-        return tf.add_n([*sums, once(1)] if 1 in groups else sums)
+        sums: list[tf.Tensor] = []
+        for n in sorted(groups, reverse=True):
+            with tf.control_dependencies(sums[-1:] if in_order else []):
+                one = functools.partial(once, n)
+                sums.append(_summed(one, tf.constant(n)) if n > 1 else one())
+        return tf.add_n(sums)
 
     return step
 

@@ -10,7 +10,7 @@ import tensorflow as tf
 
 from idql_tf.critic.networks import QNetwork, VNetwork
 from idql_tf.critic.objectives import Objective
-from idql_tf.errors import UserError
+from idql_tf.errors import UserError, check_count
 from idql_tf.nn.adam import Adam, move_towards
 from idql_tf.nn.dense import weighted_mean
 
@@ -67,11 +67,9 @@ class Critic(tf.Module):
                 f"Critic.objective is {objective!r}; expected @Expectile(), "
                 "@Quantile() or @Exponential()"
             )
-        if num_q < 1 or not all(width >= 1 for width in hidden_dims):
-            raise UserError(
-                f"Critic.num_q is {num_q} and hidden_dims {hidden_dims}; expected "
-                "all at least 1"
-            )
+        check_count("Critic.num_q", num_q)
+        for width in hidden_dims:
+            check_count("a width of Critic.hidden_dims", width)
         self.objective, self.observation_size = objective, observation_size
         self._discount, self._target_rate = discount, target_rate
         self._learning_rate = learning_rate

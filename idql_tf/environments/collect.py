@@ -20,7 +20,7 @@ from idql_tf import files
 from idql_tf.data import scores
 from idql_tf.data.progress import slow_progress
 from idql_tf.environments import factory, maze, minari_writer
-from idql_tf.errors import UserError
+from idql_tf.errors import UserError, check_count
 
 # D4RL's goal cells; its goal in other maps is the last free cell, row by row.
 _D4RL_GOALS = {
@@ -108,13 +108,10 @@ def collect(
 
     Raises:
       UserError: not a point maze, nothing to collect, a `noise` or `goal_cell`
-        that is none, or `output` exists.
+        that is none, or `output` is there and not an empty directory.
     """
-    if num_steps < 1 or seed < 0:
-        raise UserError(
-            f"found num_steps {num_steps} and seed {seed}; expected num_steps >= 1 "
-            "and seed >= 0"
-        )
+    check_count("num_steps", num_steps)
+    check_count("seed", seed, 0)
     if type(noise) not in (int, float) or not 0 <= noise < math.inf:
         raise UserError(
             f"collect.noise is {noise!r}; expected a number from 0 up, such as 0.3"

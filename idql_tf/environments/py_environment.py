@@ -14,7 +14,7 @@ import numpy as np
 from gymnasium import spaces
 
 from idql_tf.environments import factory
-from idql_tf.errors import UserError
+from idql_tf.errors import UserError, check_count
 from idql_tf.quiet import filtered_stderr
 
 with filtered_stderr():
@@ -149,8 +149,7 @@ def load_batch(
     Raises:
       UserError: as `load`, or B is less than 1.
     """
-    if num_environments < 1:
-        raise UserError(f"found {num_environments} environments; expected at least 1")
+    check_count("num_environments", num_environments)
     seeds = np.random.SeedSequence(seed).generate_state(num_environments)
     return batched_py_environment.BatchedPyEnvironment(
         [load(env_id, discount, int(one)) for one in seeds], multithreading=False

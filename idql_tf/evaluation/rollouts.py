@@ -14,7 +14,7 @@ from gymnasium.vector import AutoresetMode, SyncVectorEnv
 from idql_tf.data import preprocessing
 from idql_tf.data.transitions import DatasetInfo
 from idql_tf.environments import factory
-from idql_tf.errors import UserError
+from idql_tf.errors import UserError, check_count
 
 # Observations float32 [S, B, D] and the number of the lockstep -> unit actions
 # float32 [S, B, A] in [-1, 1]. B is the same in all calls of one evaluation.
@@ -78,11 +78,9 @@ def run_episodes(
         data's observations or actions, or its episodes do not end.
       FloatingPointError: a policy gave a non-finite action.
     """
-    if num_seeds < 1 or episodes < 1 or max_parallel < 1:
-        raise UserError(
-            f"found {num_seeds} seeds, {episodes} episodes, {max_parallel} in "
-            "parallel; expected at least 1 of each"
-        )
+    check_count("num_seeds", num_seeds)
+    check_count("episodes", episodes)
+    check_count("max_parallel", max_parallel)
     batch = min(episodes, max_parallel)
     envs = _environments(_checked_spec(info), num_seeds * batch)
     _check_spaces(envs, info)

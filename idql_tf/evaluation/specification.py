@@ -41,6 +41,7 @@ def read(path: pathlib.Path) -> dict[str, Any]:
             value = (spec.get("dataset") or {}).get(name)
             if value is not None:
                 check(value)
+        field = "dataset or observation_statistics"
         _check_sizes(spec.get("dataset") or {}, spec.get("observation_statistics"))
     except (KeyError, OverflowError, TypeError, ValueError) as error:
         raise UserError(
@@ -175,6 +176,7 @@ _FIELDS = {
     "reward_rule": _rule,
     "seeds": _seeds,
     "env_id": _text,
+    "num_transitions": _count,
     "dataset_score": _score,
     "dataset_returns": _histogram,
     "versions": _object,

@@ -50,7 +50,7 @@ def describe(policy: IdqlPolicy, spec: dict[str, Any], seeds: list[int]) -> dict
             "dataset": data["dataset"],
             "sha256": data["sha256"],
             "num_episodes": data["num_episodes"],
-            "num_transitions": spec["num_transitions"],
+            "num_transitions": spec.get("num_transitions"),
             "reward_rule": spec["reward_rule"],
             "environment": data["env_spec"],
         },

@@ -97,8 +97,11 @@ class IdqlPolicy(tf_policy.TFPolicy):
         name: str = "IdqlPolicy",
     ) -> None:
         choice.check_method(extraction, num_candidates)
-        if temperature is not None:
-            choice.check_temperature(temperature)
+        if extraction == "softmax":
+            given = (
+                choice.configured_temperature() if temperature is None else temperature
+            )
+            choice.check_temperature(given)
         self.spaces = Spaces(time_step_spec.observation, action_spec, observation_keys)
         checks.check_sizes(self.spaces, critic, behavior, pooled)
         self.extraction, self.num_candidates = extraction, num_candidates
@@ -143,7 +146,7 @@ class IdqlPolicy(tf_policy.TFPolicy):
           num_candidates: int32 scalar; None or 0 take the policy's.
           temperature: float32 scalar; above 0 it chooses by softmax with this
             inverse temperature, None and 0 choose as the policy does.
-          extract: used instead of `extract` where neither option is given.
+          extract: used instead of `extract` where neither option is given, or both 0.
 
         Returns:
           The `Extraction` with axes [B, ...] and actions in environment units.
@@ -184,9 +187,7 @@ class IdqlPolicy(tf_policy.TFPolicy):
                 self._pooled,
             )
         best = tf.argmax(drawn.q, -1, output_type=tf.int32)
-        return self._made_safe(
-            observation, self._in_environment(choice.pick(drawn, best))
-        )
+        return self._in_environment(choice.pick(drawn, best))
 
     def q_value(self, observation: tf.Tensor, action: tf.Tensor) -> tf.Tensor:
         """Minimum target Q [B] of actions [B, A] (environment units) at [B, D].

@@ -182,7 +182,7 @@ def _check_same(run: Run) -> None:
     cure = "name a new --run_dir, or repeat the old command to resume"
     try:
         old = run.file("config.gin").read_text()
-        recorded_data = spec["dataset"]
+        recorded_data = dict(spec["dataset"])
         recorded_seeds = tuple(spec["seeds"])
     except (OSError, KeyError, TypeError, ValueError) as error:
         raise UserError(

@@ -72,7 +72,7 @@ def export(
       env_id: as of `runs.jobs.evaluate`.
 
     Raises:
-      UserError: there is no run, checkpoint or seed of that name, `output` exists or
+      UserError: there is no run, checkpoint or seed of that name, `output` is there or
         cannot be made, or a setting does not fit.
       ParityError: the exported model does not act as the policy.
     """

@@ -133,10 +133,8 @@ def evaluate(
         largest = max(n for _, n in evaluator.methods)
         methods = [(method, num_candidates or largest)]
     with run.locked(), stop:
-        restore(run, learner, settings.keep_checkpoints, console)
+        restore_trained(run, learner, settings.keep_checkpoints, console)
         step = int(learner.critic_step)
-        if not step:
-            raise UserError(f"{run_dir} has no checkpoint yet; run train.py first")
         try:
             evaluator.evaluate(step, episodes or settings.episodes, methods)
         except Stopped as stopped:
@@ -193,6 +191,19 @@ def restore(run: Run, learner: IdqlLearner, keep: int, console: Console) -> Chec
     for reason in checkpoints.skipped:
         console.print(f"skipped a damaged checkpoint: {reason}", markup=False)
     return checkpoints
+
+
+def restore_trained(
+    run: Run, learner: IdqlLearner, keep: int, console: Console
+) -> None:
+    """As `restore`, for what needs a checkpoint.
+
+    Raises:
+      UserError: there is none, or none fits the learner.
+    """
+    restore(run, learner, keep, console)
+    if not int(learner.critic_step):
+        raise UserError(f"{run.path} has no checkpoint yet; run train.py first")
 
 
 def _describe(console: Console, run: Run, num_transitions: int) -> None:

@@ -64,9 +64,8 @@ def restore(run: Run) -> IdqlLearner:
     """
     learner = jobs.make_learner(run)
     with run.locked():
-        jobs.restore(run, learner, 1, Console(stderr=True, soft_wrap=True))
-    if not int(learner.critic_step):
-        raise UserError(f"{run.path} has no checkpoint yet; run train.py first")
+        console = Console(stderr=True, soft_wrap=True)
+        jobs.restore_trained(run, learner, 1, console)
     return learner
 
 

@@ -57,11 +57,10 @@ class Settings:
     keep_checkpoints: int
 
     def __post_init__(self) -> None:
-        for name in ("critic_steps", "block_steps", "log_every", "checkpoint_every"):
-            check_count(f"train.{name}", getattr(self, name))
-        for name in ("evaluate_every", "episodes", "keep_checkpoints"):
-            check_count(f"train.{name}", getattr(self, name))
-        check_count("train.behavior_steps", self.behavior_steps, 0)
+        for field in dataclasses.fields(self):
+            if field.type == "int":
+                least = 0 if field.name == "behavior_steps" else 1
+                check_count(f"train.{field.name}", getattr(self, field.name), least)
         if not 0.0 <= self.validation_fraction < 1.0:
             raise UserError(
                 f"train.validation_fraction is {self.validation_fraction}; "

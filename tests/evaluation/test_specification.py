@@ -32,6 +32,7 @@ def _damage(spec, path, value):
         ("dataset.reference", {"minimum": "a", "maximum": [], "source": 3}),
         ("dataset.reference", {"minimum": float("nan"), "maximum": 1, "source": ""}),
         ("dataset.reference", {"minimum": 0}),
+        ("num_transitions", "5"),
         ("dataset_score", "<b>5</b>"),
         ("dataset_score", 10**400),
         ("dataset_returns", {"edges": [1e308, -1e308, "x"], "counts": [1]}),
@@ -64,11 +65,15 @@ def test_a_damaged_field_is_named(run_dir, path, value):
 @pytest.mark.parametrize(
     ("dataset", "statistics", "match"),
     [
-        ({"action_low": [-1.0], "action_high": [1.0, 1.0]}, None, "action_low below"),
+        (
+            {"action_low": [-1.0], "action_high": [1.0, 1.0]},
+            None,
+            "dataset or .*action_low below",
+        ),
         ({"action_low": [-1.0, 1.0], "action_high": [1.0, 1.0]}, None, "below"),
         ({"action_low": [], "action_high": []}, None, "action_low below"),
         ({"observation_size": 3}, [0.0, 1.0], "observation_size is 3, found 2 numbers"),
-        ({}, 0.0, "observation_statistics is damaged .*expected a list"),
+        ({}, 0.0, "json: observation_statistics is damaged .*expected a list"),
     ],
 )
 def test_sizes_that_do_not_fit(tmp_path, dataset, statistics, match):

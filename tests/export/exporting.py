@@ -69,12 +69,12 @@ def make_policy(run_dir, seed, num_candidates, extraction, params=(), **options)
     return policy
 
 
-def small_policy(num_candidates, seed=0):
+def small_policy(num_candidates):
     """A policy of networks that were never trained, with two diffusion steps."""
     sizes = {"num_hidden": 2, "time_dim": 4, "condition_dims": (8, 8)}
     network = functools.partial(Mlp, activation="mish", hidden_dim=256, **sizes)
-    critic = Critic(D, A, (seed,), Expectile(0.9), (256, 256), 2, 0.99, 3e-4, 0.005)
-    behavior = Behavior(D, A, (seed,), network, schedules.vp, 2, 3e-4, None, 0.001)
+    critic = Critic(D, A, (0,), Expectile(0.9), (256, 256), 2, 0.99, 3e-4, 0.005)
+    behavior = Behavior(D, A, (0,), network, schedules.vp, 2, 3e-4, None, 0.001)
     return saved_model.flat_policy(critic, behavior, num_candidates)
 
 

@@ -163,7 +163,6 @@ def test_nothing_is_overwritten(finished, tmp_path, kind):
         output.symlink_to("nowhere")
     else:
         output.mkdir()
-    if kind == "model":
         (output / "saved_model.pb").write_text("years of work")
     before = {p: p.lstat().st_mtime_ns for p in tmp_path.rglob("*")}
     tiny_run.check_refused(launch(finished[0], output), str(output), "exists")
@@ -194,6 +193,7 @@ def test_a_kill_leaves_no_output(finished, tmp_path, how):
     finally:
         os.kill(process.pid, how)
         process.wait()
+    assert process.returncode == {signal.SIGKILL: -9, signal.SIGTERM: 143}[how]
     assert not output.exists()
     left = [*tmp_path.iterdir()]
     assert len(left) == (how == signal.SIGKILL)
