@@ -68,7 +68,7 @@ def test_a_damaged_field_is_named(run_dir, path, value):
         (
             {"action_low": [-1.0], "action_high": [1.0, 1.0]},
             None,
-            "dataset or .*action_low below",
+            "dataset or .*low below",
         ),
         ({"action_low": [-1.0, 1.0], "action_high": [1.0, 1.0]}, None, "below"),
         ({"action_low": [], "action_high": []}, None, "action_low below"),
