@@ -72,8 +72,9 @@ class Collected:
 
 
 # Parts of a cell by which a leg's target lies off the centre. On each axis a third of
-# the targets are at the walls: at 0.4 the ball touches one. Where the data never rest,
-# in a corner above all, Q is a guess, and a policy that slides there stays for good.
+# the targets are 0.4 off, where the ball touches a wall if there is one. Where the
+# data never rest, in a corner above all, Q is a guess, and a policy that slides there
+# stays for good.
 _SPREAD, _WALL = 0.6, 0.4
 # Steps for which it rests at a target, at most: without rests the data never show
 # that one can stay at the goal, and what V says of a body at rest is a guess.
