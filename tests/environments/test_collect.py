@@ -55,11 +55,12 @@ def test_looks_like_the_real_thing(name, shared_datasets, tmp_path):
         return np.array([v for k, v in arrays.items() if k.endswith(suffix)])
 
     real = stacked(expected, "rewards").sum(axis=1)
-    # Ours rests at its targets and theirs does not: longer visits, calmer actions.
-    # Measured with seeds 0 and 1: 4.7, 7.7, 0.06; actions 0.07, observations 0.31.
-    assert abs(returns.mean() - real.mean()) < 6
-    assert abs(returns.std() - real.std()) < 8
-    assert abs((returns == 0).mean() - (real == 0).mean()) < 0.08
+    # Ours rests at its targets, a third of them at walls, and theirs does not: fewer
+    # episodes pass the goal, calmer actions. Measured at most, with seeds 0 and 1:
+    # 3.1, 3.5, 0.09; actions 0.07, observations 0.28.
+    assert abs(returns.mean() - real.mean()) < 5
+    assert abs(returns.std() - real.std()) < 6
+    assert abs((returns == 0).mean() - (real == 0).mean()) < 0.12
     for suffix, tolerance in (("actions", 0.1), ("/observation", 0.35)):
         spread = [stacked(a, suffix).std(axis=(0, 1)) for a in (found, expected)]
         np.testing.assert_allclose(*spread, atol=tolerance)
