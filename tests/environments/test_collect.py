@@ -176,7 +176,7 @@ def test_refusals_write_nothing(tmp_path):
             collect.collect(env_id, 300, tmp_path / "x")
     with pytest.raises(UserError, match="did you mean"):
         collect.collect("PointMaze_Umaze-v3", 300, tmp_path / "x")
-    with pytest.raises(UserError, match="num_steps 0"):
+    with pytest.raises(UserError, match="num_steps is 0"):
         collect.collect("PointMaze_UMaze-v3", 0, tmp_path / "x")
     for goal_cell in (3, "ab", (1,), (1.5, 1), (1, 1, 1)):
         with pytest.raises(UserError, match="collect.goal_cell .* not a free cell"):

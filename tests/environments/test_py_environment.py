@@ -173,7 +173,7 @@ def test_discrete_actions_serve_as_keys():
         (lambda: GymnasiumEnvironment(ThreeSteps(), discount=1.1), "from 0 to 1"),
         (lambda: GymnasiumEnvironment(Echo(spaces.Text(3))), "observation space is Te"),
         (lambda: load("Hoper-v4"), "did you mean Hopper-v4"),
-        (lambda: load_batch("Hopper-v4", 0), "at least 1"),
+        (lambda: load_batch("Hopper-v4", 0), "num_environments is 0"),
     ],
 )
 def test_what_cannot_be_used_is_said(make, expected):

@@ -159,7 +159,7 @@ def test_bad_actions_and_counts_are_refused():
         rollouts.run_episodes(_constant(np.nan), COUNTING, 1, 2, 0)
     with pytest.raises(ValueError, match=r"\(1, 2, 3\); expected \(1, 2, 1\)"):
         rollouts.run_episodes(_constant(0.0, action_size=3), COUNTING, 1, 2, 0)
-    with pytest.raises(UserError, match="0 episodes"):
+    with pytest.raises(UserError, match="episodes is 0"):
         rollouts.run_episodes(_constant(0.0), COUNTING, 1, 0, 0)
 
 

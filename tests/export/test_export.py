@@ -108,6 +108,8 @@ def _copy(run_dir, target, *left_out, **changes):
     shutil.copytree(run_dir, target, ignore=shutil.ignore_patterns(*left_out))
     spec = read_spec(target)
     spec["dataset"] |= changes
+    if "observation_size" in changes:
+        del spec["observation_statistics"]
     (target / "spec.json").write_text(json.dumps(spec))
     return target
 
@@ -118,6 +120,7 @@ def _copy(run_dir, target, *left_out, **changes):
         ({"observation_size": 7}, ["no checkpoint", "fits"]),
         ({"env_spec": "Hopper-v4"}, ["environment", "desired_goal"]),
         ({"env_spec": '{"id": "Unheard-v0"}'}, ["Unheard-v0", "--env_id"]),
+        ({"action_low": [-1.0]}, ["spec.json", "action_low below action_high"]),
         (None, ["no checkpoint yet"]),
     ],
 )
