@@ -5,7 +5,11 @@ import tiny_learner as tiny
 
 from idql_tf.critic.updates import CriticBatch
 
-MODES = ["IdqlLearner.xla = False", "IdqlLearner.xla = True"]
+# XLA, which a CPU leaves off, takes a minute to compile these.
+MODES = [
+    "IdqlLearner.xla = False",
+    pytest.param("IdqlLearner.xla = True", marks=pytest.mark.slow),
+]
 
 
 @pytest.mark.parametrize("mode", MODES)
