@@ -18,13 +18,6 @@ class Exported(NamedTuple):
     result: subprocess.CompletedProcess
 
 
-def pytest_collection_modifyitems(items):
-    """All in one process: what they share takes minutes to make."""
-    for item in items:
-        if pathlib.Path(__file__).parent in item.path.parents:
-            item.add_marker(pytest.mark.xdist_group("export"))
-
-
 @pytest.fixture(scope="session")
 def exported(finished, tmp_path_factory) -> Exported:
     """The run's default: argmax of 64 candidates, its first seed, float32."""

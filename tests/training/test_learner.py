@@ -6,10 +6,8 @@ import tiny_learner as tiny
 from idql_tf.critic.updates import CriticBatch
 
 # XLA, which a CPU leaves off, takes a minute to compile these.
-MODES = [
-    "IdqlLearner.xla = False",
-    pytest.param("IdqlLearner.xla = True", marks=pytest.mark.slow),
-]
+GRAPH, XLA = "IdqlLearner.xla = False", "IdqlLearner.xla = True"
+MODES = [GRAPH, pytest.param(XLA, marks=pytest.mark.slow)]
 
 
 @pytest.mark.parametrize("mode", MODES)
@@ -39,7 +37,7 @@ def test_a_stack_of_three_equals_three_single_runs(mode):
 
 def test_xla_and_graph_mode_train_alike():
     arrays = tiny.arrays()
-    graph, xla = (tiny.learner((3,), mode) for mode in MODES)
+    graph, xla = (tiny.learner((3,), mode) for mode in (GRAPH, XLA))
     for made in (graph, xla):
         made.train(arrays, 20, 20)
     # Adam turns the rounding of a vanishing gradient into a visible step, so the
