@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# From a fresh machine to a trained policy and a report, in about ten minutes.
+# From a fresh machine to a trained policy and a report, in about eleven minutes.
 #
 #   bash launch/quickstart.sh
 #
