@@ -3,11 +3,11 @@ import functools
 import numpy as np
 import pytest
 import tensorflow as tf
+import tiny_networks
 from scipy import stats
 
 from idql_tf import extraction
 from idql_tf.behavior import schedules
-from idql_tf.behavior.networks import LnResnet
 from idql_tf.behavior.updates import Behavior
 from idql_tf.critic.objectives import Expectile, Exponential, Quantile
 from idql_tf.critic.updates import Critic
@@ -16,16 +16,7 @@ from idql_tf.nn import randomness
 
 D, A, T = 3, 2, 5
 SEEDS = tf.constant([11, 12], tf.int64)
-NETWORK = functools.partial(
-    LnResnet,
-    hidden_dim=8,
-    num_blocks=1,
-    time_dim=4,
-    condition_dims=(8, 8),
-    activation="mish",
-    dropout_rate=0.1,
-    layer_norm=True,
-)
+NETWORK = functools.partial(tiny_networks.RESNET, num_blocks=1)
 
 
 def _randomize(module, seed, scale):

@@ -5,6 +5,7 @@ import sys
 import numpy as np
 import pytest
 import tensorflow as tf
+import tiny_networks
 from gymnasium.wrappers import TimeLimit
 from tf_agents.drivers.dynamic_episode_driver import DynamicEpisodeDriver
 from tf_agents.drivers.py_driver import PyDriver
@@ -17,7 +18,7 @@ from tf_agents.utils import nest_utils
 
 from idql_tf import extraction
 from idql_tf.behavior import schedules
-from idql_tf.behavior.networks import LnResnet, Mlp
+from idql_tf.behavior.networks import Mlp
 from idql_tf.behavior.updates import Behavior
 from idql_tf.critic.objectives import Expectile
 from idql_tf.critic.updates import Critic
@@ -36,16 +37,6 @@ SPECS = (
 )
 SIZES = {"hidden_dim": 8, "num_hidden": 1, "time_dim": 4, "condition_dims": (8, 8)}
 NETWORK = functools.partial(Mlp, activation="mish", **SIZES)
-RESNET = functools.partial(
-    LnResnet,
-    hidden_dim=8,
-    num_blocks=2,
-    time_dim=4,
-    condition_dims=(8, 8),
-    activation="mish",
-    dropout_rate=0.1,
-    layer_norm=True,
-)
 
 
 def _networks(seeds=(0,), d=D, a=A, network=NETWORK):
@@ -60,7 +51,7 @@ def _networks(seeds=(0,), d=D, a=A, network=NETWORK):
 
 CRITIC, BEHAVIOR = ONE = _networks()
 STACK = _networks((0, 1))
-RESNETS = _networks((0, 1), network=RESNET)
+RESNETS = _networks((0, 1), network=tiny_networks.RESNET)
 
 
 @functools.cache
