@@ -10,6 +10,13 @@ import tiny_run
 from idql_tf.policies import IdqlPolicy
 
 
+def pytest_collection_modifyitems(items):
+    """All of this folder in one process: what they share takes minutes to make."""
+    for item in items:
+        if pathlib.Path(__file__).parent in item.path.parents:
+            item.add_marker(pytest.mark.xdist_group("export"))
+
+
 class Exported(NamedTuple):
     """A model, the run it was made of, and what launch/export.py said."""
 

@@ -22,9 +22,6 @@ if shutil.which("g++") is None:
 
 import tensorflow as tf  # noqa: E402
 
-# In one process: what these share takes minutes to make.
-pytestmark = pytest.mark.xdist_group("export")
-
 SOURCE = REPOSITORY / "docs" / "examples" / "act.cc"
 # No PYTHONPATH, no LD_LIBRARY_PATH, no virtual environment.
 BARE = {"PATH": os.defpath, "CUDA_VISIBLE_DEVICES": ""}

@@ -16,9 +16,6 @@ from idql_tf import config
 from idql_tf.export import saved_model
 from idql_tf.training.learner import IdqlLearner
 
-# In one process: what these share takes minutes to make.
-pytestmark = pytest.mark.xdist_group("export")
-
 PAGE = (REPOSITORY / "docs" / "deploy.md").read_text()
 
 

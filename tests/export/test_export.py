@@ -14,9 +14,6 @@ from exporting import launch, read_card, read_spec
 from idql_tf import files
 from idql_tf.runs.directory import versions
 
-# In one process: what these share takes minutes to make.
-pytestmark = pytest.mark.xdist_group("export")
-
 
 def test_the_script_prints_what_it_did_and_leaves_nothing_else(exported):
     tiny_run.check_quiet(exported.result)

@@ -16,9 +16,6 @@ from idql_tf.evaluation import rollouts
 from idql_tf.export import tflite
 from idql_tf.runs import directory
 
-# In one process: what these share takes minutes to make.
-pytestmark = pytest.mark.xdist_group("export")
-
 SAFE = np.float32([0.25, -0.5])
 SEED = 3
 ROWS = observations(7)

@@ -14,9 +14,6 @@ SEED = 11
 FRESH = """
 import importlib.abc, sys
 
-# In one process: what these share takes minutes to make.
-pytestmark = pytest.mark.xdist_group("export")
-
 class Absent(importlib.abc.MetaPathFinder):
     NAMES = {"idql_tf", "tf_agents", "tensorflow_probability", "reverb", "gin",
              "gymnasium"}

@@ -1,75 +1,30 @@
-import functools
-import subprocess
-import sys
-
 import numpy as np
 import pytest
 import tensorflow as tf
-import tiny_networks
-from gymnasium.wrappers import TimeLimit
-from tf_agents.drivers.dynamic_episode_driver import DynamicEpisodeDriver
-from tf_agents.drivers.py_driver import PyDriver
-from tf_agents.environments.tf_py_environment import TFPyEnvironment
-from tf_agents.policies.policy_saver import PolicySaver
-from tf_agents.policies.py_tf_eager_policy import PyTFEagerPolicy
-from tf_agents.specs import BoundedTensorSpec
-from tf_agents.trajectories import time_step as ts
 from tf_agents.utils import nest_utils
+from tiny_policies import (
+    BEHAVIOR,
+    CRITIC,
+    HIGH,
+    LOW,
+    OBSERVATIONS,
+    ONE,
+    RESNETS,
+    STACK,
+    STEP,
+    WORDS,
+    A,
+    B,
+    N,
+    make_observations,
+    make_policy,
+    make_step,
+)
 
 from idql_tf import extraction
-from idql_tf.behavior import schedules
-from idql_tf.behavior.networks import Mlp
-from idql_tf.behavior.updates import Behavior
-from idql_tf.critic.objectives import Expectile
-from idql_tf.critic.updates import Critic
-from idql_tf.environments import factory
-from idql_tf.environments.py_environment import GymnasiumEnvironment
 from idql_tf.errors import UserError
 from idql_tf.nn import randomness
-from idql_tf.policies import IdqlPolicy, PolicyInfo
-
-D, A, N, B, F32 = 3, 2, 8, 7, tf.float32
-# Bounds above which the plain scaling of +1 ends, by one unit in the last place.
-LOW, HIGH = np.float32([-1.22, -0.3]), np.float32([0.1, 1.38])
-SPECS = (
-    ts.time_step_spec(tf.TensorSpec([D], F32)),
-    BoundedTensorSpec([A], F32, LOW, HIGH),
-)
-SIZES = {"hidden_dim": 8, "num_hidden": 1, "time_dim": 4, "condition_dims": (8, 8)}
-NETWORK = functools.partial(Mlp, activation="mish", **SIZES)
-
-
-def _networks(seeds=(0,), d=D, a=A, network=NETWORK):
-    critic = Critic(d, a, seeds, Expectile(0.9), (8, 8), 2, 0.99, 3e-4, 0.005)
-    behavior = Behavior(d, a, seeds, network, schedules.vp, 5, 3e-4, None, 0.001)
-    rng = np.random.default_rng(11)
-    for module, scale in ((critic, 0.7), (behavior, 0.15)):
-        for variable in module.trainable_variables:
-            variable.assign(scale * rng.normal(size=variable.shape))
-    return critic, behavior
-
-
-CRITIC, BEHAVIOR = ONE = _networks()
-STACK = _networks((0, 1))
-RESNETS = _networks((0, 1), network=tiny_networks.RESNET)
-
-
-@functools.cache
-def _policy(method="argmax", n=N, networks=ONE, **options):
-    return IdqlPolicy(*SPECS, *networks, n, method, **options)
-
-
-def _observations(batch=B, seed=0):
-    rng = np.random.default_rng(seed)
-    return tf.constant(rng.normal(size=(batch, D)), F32)
-
-
-def _step(observations):
-    return ts.restart(tf.constant(observations), batch_size=len(observations))
-
-
-OBSERVATIONS = _observations()
-STEP, WORDS = _step(OBSERVATIONS), tf.constant([7, 5], tf.int64)
+from idql_tf.policies import PolicyInfo
 
 
 def _env(actions):
@@ -95,7 +50,7 @@ def _best(actions, q):
 
 @pytest.mark.parametrize("method", extraction.METHODS)
 def test_a_call_is_a_function_of_its_seed(method):
-    policy = _policy(method)
+    policy = make_policy(method)
 
     def act(seed):
         return policy.action(STEP, seed=seed).action.numpy()
@@ -112,7 +67,7 @@ def test_a_call_is_a_function_of_its_seed(method):
 def test_set_seed_repeats_unseeded_calls(compiled):
     def run():
         tf.random.set_seed(3)
-        act = _policy("implicit").action
+        act = make_policy("implicit").action
         act = tf.function(act) if compiled else act
         return np.array([act(STEP).action for _ in range(3)])
 
@@ -123,17 +78,17 @@ def test_set_seed_repeats_unseeded_calls(compiled):
 
 @pytest.mark.parametrize("method", extraction.METHODS)
 def test_acts_and_informs_as_extraction_does(method):
-    policy = _policy(method, temperature=3.0, emit_info=True)
+    policy = make_policy(method, temperature=3.0, emit_info=True)
     words = WORDS[:1], WORDS[1]
     expected = extraction.extract(*ONE, OBSERVATIONS[None], *words, method, N, 3.0)
     found = policy.action(STEP, seed=WORDS)
     np.testing.assert_allclose(found.action, _env(expected.action[0]), atol=1e-4)
     for ours, theirs in zip(found.info, expected[1:], strict=True):
         np.testing.assert_allclose(ours, theirs[0], atol=1e-4)
-    assert policy.info_spec == PolicyInfo(*[tf.TensorSpec([], F32)] * 3)
+    assert policy.info_spec == PolicyInfo(*[tf.TensorSpec([], tf.float32)] * 3)
     assert policy.collect_data_spec.policy_info == policy.info_spec
     assert nest_utils.is_batched_nested_tensors(found, policy.policy_step_spec)
-    assert _policy().info_spec == () == _policy().action(STEP).info
+    assert make_policy().info_spec == () == make_policy().action(STEP).info
 
 
 @pytest.mark.parametrize(
@@ -141,7 +96,7 @@ def test_acts_and_informs_as_extraction_does(method):
 )
 def test_argmax_takes_the_best_and_info_tells_of_it(networks, seeds):
     """Also of two pooled members: all candidates in a row, valued by both."""
-    policy = _policy(networks=networks, pooled=seeds is not None, emit_info=True)
+    policy = make_policy(networks=networks, pooled=seeds is not None, emit_info=True)
     found = policy.action(STEP, seed=WORDS)
     actions, q, value = _drawn(WORDS, networks, seeds)
     np.testing.assert_allclose(found.action, _env(_best(actions, q)), atol=1e-4)
@@ -154,13 +109,13 @@ def test_argmax_takes_the_best_and_info_tells_of_it(networks, seeds):
 
 def test_a_stack_acts_only_where_it_is_pooled():
     with pytest.raises(UserError, match="stack of 2 seeds; expected one .*pooled=True"):
-        _policy(networks=STACK)
+        make_policy(networks=STACK)
 
 
 @pytest.mark.parametrize("method", extraction.METHODS)
 def test_distribution_is_that_of_the_weighted_candidates(method):
     tf.random.set_seed(11)
-    found = _policy(method, temperature=2.0).distribution(STEP).action
+    found = make_policy(method, temperature=2.0).distribution(STEP).action
     tf.random.set_seed(11)  # the same draw that an unseeded call makes
     words = tf.random.uniform([2], tf.int64.min, tf.int64.max, tf.int64)
     actions, q, value = _drawn(words)
@@ -186,35 +141,35 @@ def test_distribution_is_that_of_the_weighted_candidates(method):
 
 def test_what_informs_has_no_distribution():
     with pytest.raises(NotImplementedError, match="leave emit_info out"):
-        _policy("implicit", emit_info=True).distribution(STEP)
+        make_policy("implicit", emit_info=True).distribution(STEP)
 
 
 @pytest.mark.parametrize("bad", [np.nan, np.inf, -np.inf])
 def test_safe_action_is_taken_where_an_observation_is_not_finite(bad):
     broken, rest = OBSERVATIONS.numpy(), [0, 1, 3, 4, 6]
     broken[[2, 5], 1] = bad
-    policy = _policy(safe_action=(-1.0, 1.25), emit_info=True)
-    plain = _policy(emit_info=True).action(STEP, seed=3)
-    found, whole = (policy.action(s, seed=3) for s in (_step(broken), STEP))
+    policy = make_policy(safe_action=(-1.0, 1.25), emit_info=True)
+    plain = make_policy(emit_info=True).action(STEP, seed=3)
+    found, whole = (policy.action(s, seed=3) for s in (make_step(broken), STEP))
     np.testing.assert_array_equal(found.action.numpy()[[2, 5]], [[-1.0, 1.25]] * 2)
     assert np.isnan(np.array(found.info)[:, [2, 5]]).all()
     for ours, *both in zip(*map(tf.nest.flatten, (found, whole, plain)), strict=True):
         np.testing.assert_array_equal(ours.numpy()[rest], both[0].numpy()[rest])
         np.testing.assert_array_equal(*both)
-    for act in (_policy().action, tf.function(_policy().action)):
+    for act in (make_policy().action, tf.function(make_policy().action)):
         with pytest.raises(tf.errors.InvalidArgumentError, match=r"row\W+2\b"):
-            act(_step(broken))
+            act(make_step(broken))
 
 
 @pytest.mark.parametrize("safe", [(0.0,), (0.0,) * 3, (-1.0, 1.5), (np.nan, 0.0)])
 def test_a_safe_action_must_be_an_action(safe):
     with pytest.raises(UserError, match="safe_action is .*expected 2 numbers within"):
-        _policy(safe_action=safe)
+        make_policy(safe_action=safe)
 
 
 def _select(**options):
     constants = {name: tf.constant(value) for name, value in options.items()}
-    return _policy("implicit").select(OBSERVATIONS, 3, **constants)
+    return make_policy("implicit").select(OBSERVATIONS, 3, **constants)
 
 
 @pytest.mark.parametrize(
@@ -229,7 +184,7 @@ def _select(**options):
     ],
 )
 def test_select_takes_options(options, same):
-    expected = _policy(*same, temperature=3.0).select(OBSERVATIONS, 3)
+    expected = make_policy(*same, temperature=3.0).select(OBSERVATIONS, 3)
     for ours, theirs in zip(_select(**options), expected, strict=True):
         np.testing.assert_allclose(ours, theirs, atol=1e-6)
 
@@ -243,13 +198,13 @@ def test_select_refuses_negative_options(wrong):
 @pytest.mark.parametrize("seed", [1.5, "a", (1, 2, 3), [[]], None.__class__])
 def test_what_is_no_seed_is_refused(seed):
     with pytest.raises(UserError, match="seed is .*expected an integer or a pair"):
-        _policy().select(OBSERVATIONS, seed)
+        make_policy().select(OBSERVATIONS, seed)
 
 
 @pytest.mark.parametrize("temperature", ["2", -1.0, float("inf"), float("nan")])
 def test_what_is_no_temperature_is_refused_at_once(temperature):
     with pytest.raises(UserError, match="the temperature of softmax extraction is"):
-        _policy("softmax", temperature=temperature)
+        make_policy("softmax", temperature=temperature)
 
 
 def test_one_program_serves_all_batch_sizes_and_seeds(monkeypatch):
@@ -260,8 +215,11 @@ def test_one_program_serves_all_batch_sizes_and_seeds(monkeypatch):
         return propose(*args)
 
     monkeypatch.setattr(extraction, "propose", counted)
-    policy = _policy.__wrapped__("argmax", 2)
-    act, steps = tf.function(policy.action), [_step(_observations(n)) for n in (1, 7)]
+    policy = make_policy.__wrapped__("argmax", 2)
+    act, steps = (
+        tf.function(policy.action),
+        [make_step(make_observations(n)) for n in (1, 7)],
+    )
     for i in range(1_000):
         assert act(steps[i % 2]).action.shape == ((1, 7)[i % 2], A)
     assert act.experimental_get_tracing_count() <= 2
@@ -273,85 +231,7 @@ def test_one_program_serves_all_batch_sizes_and_seeds(monkeypatch):
 def test_variables_are_those_that_act():
     parts = CRITIC.target_q, CRITIC.value, BEHAVIOR.average
     expected = {id(variable) for part in parts for variable in part.variables}
-    policy = _policy()
+    policy = make_policy()
     # By TF-Agents' method, and by what a checkpoint or an export can reach.
     for found in (policy.variables(), tf.Module.variables.fget(policy)):
         assert len(found) == len(expected) == len(expected & set(map(id, found)))
-
-
-def _drive(env_id, steps, n=N):
-    env = GymnasiumEnvironment(TimeLimit(factory.make(env_id).unwrapped, steps), seed=0)
-    tf_env = TFPyEnvironment(env)
-    specs = tf_env.time_step_spec(), tf_env.action_spec()
-    parts = tf.nest.flatten(specs[0].observation)
-    size = sum(part.shape.num_elements() for part in parts)
-    networks = _networks(d=size, a=specs[1].shape[0])
-    return env, tf_env, IdqlPolicy(*specs, *networks, n, emit_info=True)
-
-
-def test_drives_a_maze_with_dict_observations():
-    _, tf_env, policy = _drive("PointMaze_UMaze-v3", 5)
-    seen = []
-    last, _ = DynamicEpisodeDriver(tf_env, policy, [seen.append], num_episodes=2).run()
-    assert last.is_first() and len(seen) == 12, "twice 5 steps and a reset"
-    actions = np.array([step.action for step in seen])
-    assert np.abs(actions).max() <= 1 and actions.std() > 0.05
-    # What a recorded step tells is what the policy says of its observation.
-    value = policy.select(policy.spaces.flatten(seen[3].observation)).value
-    np.testing.assert_allclose(seen[3].policy_info.value, value, atol=1e-5)
-
-
-def test_drives_a_python_environment():
-    env, _, policy = _drive("InvertedPendulum-v5", 4)
-    seen = []
-    eager = PyTFEagerPolicy(policy, use_tf_function=True)
-    PyDriver(env, eager, [seen.append], max_steps=8).run(env.reset())
-    actions = np.array([step.action for step in seen])
-    assert len(actions) >= 8 and actions.shape[1:] == (1,)
-    assert actions.dtype == np.float32 and np.abs(actions).max() <= 3
-
-
-def test_a_million_sampled_actions_are_within_the_bounds():
-    policy = _policy("implicit", 1)
-    for i in range(10):
-        # select, since TF-Agents clips what action returns.
-        found = policy.select(_observations(100_000, i), i).action.numpy()
-        assert (found >= LOW).all() and (found <= HIGH).all()
-        assert (found == LOW).any(0).all() and (found == HIGH).any(0).all()
-        assert 0.01 < np.mean((found > LOW) & (found < HIGH)) < 0.99
-
-
-LOADING = """
-import sys
-import numpy as np
-import tensorflow as tf
-for name in "plain", "informing":
-    o = tf.constant(np.load("given.npy"))
-    step = {"step_type": tf.zeros([len(o)], tf.int32), "reward": tf.zeros([len(o)]),
-            "discount": tf.ones([len(o)]), "observation": o}
-    act = tf.saved_model.load(name).signatures["action"]
-    out = act(**{"0/" + key: value for key, value in step.items()})
-    np.savez(name, **{key.split("/")[-1]: value for key, value in out.items()})
-assert not {"tf_agents", "tensorflow_probability", "idql_tf"} & set(sys.modules)
-"""
-
-
-def test_saved_policies_act_alike_where_there_is_only_tensorflow(tmp_path):
-    saved = {"plain": ("implicit", False), "informing": ("argmax", True)}
-    for name, (method, emit_info) in saved.items():
-        policy = _policy(method, emit_info=emit_info, xla=False)
-        PolicySaver(policy, seed=9).save(str(tmp_path / name))
-        # Nothing in it asks for XLA, which a server need not have.
-        graph = (tmp_path / name / "saved_model.pb").read_bytes()
-        assert b"StatelessRandomUniform" in graph and b"XlaMustCompile" not in graph
-    np.save(tmp_path / "given.npy", OBSERVATIONS)
-    command = [sys.executable, "-c", LOADING]
-    done = subprocess.run(command, capture_output=True, text=True, cwd=tmp_path)
-    assert done.returncode == 0, done.stderr
-    for name, (method, emit_info) in saved.items():
-        found = np.load(tmp_path / f"{name}.npz")
-        expected = _policy(method, emit_info=emit_info).action(STEP, seed=9)
-        np.testing.assert_allclose(found["action"], expected.action, atol=1e-5)
-        for key in PolicyInfo._fields if emit_info else ():
-            told = getattr(expected.info, key)
-            np.testing.assert_allclose(found[key], told, atol=1e-5)
