@@ -1,12 +1,11 @@
 import io
 import json
 import math
-import subprocess
-import sys
 
 import pytest
 import tensorflow as tf
 import tiny_learner as tiny
+import tiny_run
 from rich.progress import Console, Progress
 
 from idql_tf import config
@@ -204,10 +203,6 @@ def test_settings_without_repeats_are_refused():
 
 
 def test_launch_refuses_a_json_file_without_a_folder(tmp_path):
-    script, file = config.ROOT / "launch" / "benchmark.py", tmp_path / "none" / "b.json"
-    done = subprocess.run(
-        [sys.executable, script, "--json", file], capture_output=True, text=True
-    )
-    assert done.returncode == 2
-    assert done.stderr.count("\n") == 1
-    assert "its folder does not exist" in done.stderr
+    file = tmp_path / "none" / "b.json"
+    done = tiny_run.run_warm(tiny_run.script("benchmark.py", f"--json={file}"))
+    tiny_run.check_refused(done, "its folder does not exist")

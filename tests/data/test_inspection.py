@@ -1,16 +1,12 @@
 import json
-import pathlib
-import subprocess
-import sys
 
 import numpy as np
 import pytest
+import tiny_run
 
 from idql_tf import data
 from idql_tf.data import inspection
 from idql_tf.errors import UserError
-
-SCRIPT = pathlib.Path(__file__).resolve().parents[2] / "launch" / "inspect_data.py"
 
 
 def report_on(dataset, **kwargs):
@@ -90,9 +86,7 @@ def test_real_data(shared_datasets):
 
 
 def run_script(*arguments):
-    return subprocess.run(
-        [sys.executable, SCRIPT, *arguments], capture_output=True, text=True
-    )
+    return tiny_run.run_warm(tiny_run.script("inspect_data.py", *arguments))
 
 
 def test_script_prints_and_writes_json(save, arrays, tmp_path):

@@ -10,6 +10,7 @@ import tiny_run
 from idql_tf.policies import IdqlPolicy
 
 
+@pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(items):
     """All of this folder in one process: what they share takes minutes to make."""
     for item in items:

@@ -1,22 +1,14 @@
 """What the tests of exported models share."""
 
-import contextlib
 import functools
-import importlib.util
-import io
 import json
-import subprocess
-import sys
-from unittest import mock
 
 import gin
 import numpy as np
 import tensorflow as tf
-from absl.testing import flagsaver
-from paths import REPOSITORY
+import tiny_run
 from tf_agents.trajectories import time_step as ts
 
-from idql_tf import cli
 from idql_tf.behavior import schedules
 from idql_tf.behavior.networks import Mlp
 from idql_tf.behavior.updates import Behavior
@@ -32,32 +24,10 @@ BATCHES = (1, 7, 256)
 FEW_STEPS = "Behavior.num_diffusion_steps=2"
 
 
-@functools.cache
-def _script():
-    path = REPOSITORY / "launch" / "export.py"
-    spec = importlib.util.spec_from_file_location("export_script", path)
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
-
-
 def launch(run_dir, output, *args):
-    """Runs launch/export.py in this process, which has its imports behind it."""
-    main = _script().main
-    argv = ["export.py", f"--run_dir={run_dir}", f"--output={output}", *args]
-    printed, said = io.StringIO(), io.StringIO()
-    with (
-        flagsaver.flagsaver(),
-        mock.patch.object(sys, "argv", argv),
-        contextlib.redirect_stdout(printed),
-        contextlib.redirect_stderr(said),
-    ):
-        try:
-            cli.run(main)
-        except SystemExit as finished:
-            code = finished.code
-    gin.clear_config()
-    return subprocess.CompletedProcess(argv, code, printed.getvalue(), said.getvalue())
+    """Runs launch/export.py."""
+    flags = [f"--run_dir={run_dir}", f"--output={output}", *args]
+    return tiny_run.run_warm(tiny_run.script("export.py", *flags))
 
 
 def make_policy(run_dir, seed, num_candidates, extraction, params=(), **options):

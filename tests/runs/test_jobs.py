@@ -11,7 +11,7 @@ import time
 import numpy as np
 import pytest
 import tensorflow as tf
-from tiny_run import SMALL, check_refused, run, script, train
+from tiny_run import SMALL, check_refused, run_warm, script, train
 
 RUN_FILES = {
     "config.gin",
@@ -105,7 +105,7 @@ def test_a_stopped_run_resumes_to_the_same_weights(
     os.kill(process.pid, number)
     process.communicate(timeout=60)
     assert process.returncode == code
-    result = run(command)
+    result = run_warm(command)
     assert result.returncode == 0, result.stderr
     assert "resuming at critic step" in result.stdout
     whole, resumed = _weights(whole_dir), _weights(run_dir)
@@ -122,7 +122,7 @@ def test_two_programs_do_not_write_one_run(maze, tmp_path):
         while not (tmp_path / "run" / "metrics.csv").exists():
             assert first.poll() is None
             time.sleep(0.02)
-        check_refused(run(command), "in use by another")
+        check_refused(run_warm(command), "in use by another")
     finally:
         first.kill()
         first.wait()
@@ -132,16 +132,17 @@ def test_another_configuration_is_refused_and_nothing_is_written(finished, maze)
     run_dir, _, _ = finished
     before = {p: p.stat().st_mtime_ns for p in run_dir.rglob("*")}
     params = [*SMALL, "Expectile.tau=0.7"]
-    result = run(train(maze, run_dir, "--seeds=0,4", params=params))
+    result = run_warm(train(maze, run_dir, "--seeds=0,4", params=params))
     check_refused(result, "another configuration", "Expectile.tau = 0.7", "--run_dir")
-    check_refused(run(train(maze, run_dir, "--seeds=0,5")), "other seeds", "(0, 5)")
+    result = run_warm(train(maze, run_dir, "--seeds=0,5"))
+    check_refused(result, "other seeds", "(0, 5)")
     assert before == {p: p.stat().st_mtime_ns for p in run_dir.rglob("*")}
 
 
 def test_evaluate_appends_its_episodes(finished):
     run_dir, _, _ = finished
     before = (run_dir / "evaluations.csv").read_text()
-    result = run(
+    result = run_warm(
         script(
             "evaluate.py",
             f"--run_dir={run_dir}",
@@ -173,19 +174,19 @@ def test_evaluate_appends_its_episodes(finished):
 def test_bad_usage_is_one_line_and_exit_2(tmp_path, args, words):
     run_dir = tmp_path / "run"
     command = script("train.py", f"--run_dir={run_dir}", *args)
-    check_refused(run(command), *words)
+    check_refused(run_warm(command), *words)
     assert not run_dir.exists()
 
 
 def test_an_unknown_environment_is_refused(maze, tmp_path):
-    result = run(train(maze, tmp_path / "run", "--env_id=PointMaze_UMazze-v3"))
+    result = run_warm(train(maze, tmp_path / "run", "--env_id=PointMaze_UMazze-v3"))
     check_refused(result, "PointMaze_UMazze-v3")
     assert not (tmp_path / "run").exists()
 
 
 def test_a_directory_that_is_no_run_is_left_alone(maze, tmp_path):
     (tmp_path / "thesis.tex").write_text("years of work")
-    check_refused(run(train(maze, tmp_path)), "not empty and not a run")
+    check_refused(run_warm(train(maze, tmp_path)), "not empty and not a run")
     assert [p.name for p in tmp_path.iterdir()] == ["thesis.tex"]
-    result = run(script("evaluate.py", f"--run_dir={tmp_path}"))
+    result = run_warm(script("evaluate.py", f"--run_dir={tmp_path}"))
     check_refused(result, "spec.json")

@@ -1,0 +1,79 @@
+"""From the server's `fresh` queue to the learner: every item once."""
+
+from __future__ import annotations
+
+import collections
+
+import numpy as np
+
+from idql_tf.replay import deadlines
+from idql_tf.replay.library import reverb
+from idql_tf.replay.mirror import pack
+from idql_tf.replay.tables import FRESH
+
+
+class Feed:
+    """Takes what is in `fresh`; there must be no other consumer.
+
+    A server that came back from its checkpoint offers items again that were taken
+    before: they are dropped, by their `origin`.
+
+    Args:
+      client: of the server.
+      deadline_seconds: how long to wait for the server.
+    """
+
+    def __init__(self, client: reverb.Client, deadline_seconds: float) -> None:
+        self._client, self._deadline = client, deadline_seconds
+        self._seen: collections.defaultdict[int, _Numbers] = collections.defaultdict(
+            _Numbers
+        )
+
+    def take(self) -> list[np.ndarray]:
+        """Takes all items waiting, as packed rows [E, S, W]; none if there are none.
+
+        Raises:
+          ReplayTimeout: the server does not answer.
+        """
+        items = deadlines.within(
+            self._deadline, self._client, "taking new transitions", self._sample
+        )
+        return [pack(item) for item in items if self._is_new(*item["origin"])]
+
+    def _sample(self) -> list[dict[str, np.ndarray]]:
+        waiting = self._client.server_info(timeout=int(self._deadline))[FRESH]
+        # Asked for one more than there is, the generator would wait for it.
+        samples = self._client.sample(
+            FRESH,
+            waiting.current_size,
+            emit_timesteps=False,
+            unpack_as_table_signature=True,
+        )
+        return [sample.data for sample in samples] if waiting.current_size else []
+
+    def _is_new(self, actor: np.int64, number: np.int64) -> bool:
+        return self._seen[int(actor)].add(int(number))
+
+
+class _Numbers:
+    """Numbers seen, nearly in order: after a reconnection Reverb mixes some up."""
+
+    # Many times what a writer has on its way.
+    _WINDOW = 10_000
+
+    def __init__(self) -> None:
+        self._all_below = 0
+        self._above: set[int] = set()
+
+    def add(self, number: int) -> bool:
+        """Notes a number; returns whether it was new."""
+        if number < self._all_below or number in self._above:
+            return False
+        self._above.add(number)
+        # A number that never comes was lost with a server.
+        if len(self._above) > self._WINDOW:
+            self._all_below = min(self._above)
+        while self._all_below in self._above:
+            self._above.remove(self._all_below)
+            self._all_below += 1
+        return True

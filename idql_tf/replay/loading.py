@@ -1,0 +1,84 @@
+"""Fills `offline` from a dataset."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import numpy as np
+
+from idql_tf.data import Transitions
+from idql_tf.data.rewards import RewardRule
+from idql_tf.errors import check_count
+from idql_tf.replay import deadlines
+from idql_tf.replay.library import reverb
+from idql_tf.replay.tables import OFFLINE
+
+_MAX_PENDING = 16
+
+
+def num_items(num_transitions: int, transitions_per_item: int) -> int:
+    """Items that hold a dataset; a rest that fills none is left out.
+
+    Raises:
+      UserError: an item is larger than the data.
+    """
+    check_count("replay.offline_transitions_per_item", transitions_per_item)
+    return max(1, num_transitions // transitions_per_item)
+
+
+def fill(
+    client: reverb.Client,
+    transitions: Transitions,
+    rule: RewardRule,
+    chosen: np.ndarray,
+    transitions_per_item: int,
+    deadline_seconds: float,
+    on_progress: Callable[[int], None] | None = None,
+) -> int:
+    """Writes transitions in a random order, K to an item.
+
+    Each item holds a random set, so that whole items can be drawn.
+
+    Args:
+      client: of the server.
+      transitions: the dataset.
+      rule: applied to the rewards.
+      chosen: int [M], the transitions to write (the training part).
+      transitions_per_item: K.
+      deadline_seconds: how long the server may be silent.
+      on_progress: called with the number of items written so far.
+
+    Returns:
+      The number of items written.
+
+    Raises:
+      ReplayTimeout: the server does not take them.
+    """
+    size = min(transitions_per_item, len(chosen))
+    order = np.random.default_rng(0).permutation(chosen)
+    count = num_items(len(order), size)
+    writer = client.trajectory_writer(num_keep_alive_refs=1)
+    for i in range(count):
+        rows = np.sort(order[i * size : (i + 1) * size])
+        first = transitions.index[rows]
+        item = {
+            "observations": transitions.rows[first],
+            "actions": transitions.actions[rows],
+            "rewards": np.float32(rule(transitions.rewards[rows])),
+            "masks": transitions.masks[rows],
+            "next_observations": transitions.rows[first + 1],
+        }
+        writer.append(item)
+        whole = {name: writer.history[name][-1] for name in item}
+        writer.create_item(OFFLINE, 1.0, whole)
+        pending = _MAX_PENDING if i + 1 < count else 0
+        try:
+            writer.flush(pending, timeout_ms=int(1_000 * deadline_seconds))
+        except reverb.errors.DeadlineExceededError as error:
+            raise deadlines.timed_out(
+                deadline_seconds, client, "filling the table 'offline'"
+            ) from error
+        if on_progress is not None:
+            on_progress(i + 1)
+    writer.close()
+    return count

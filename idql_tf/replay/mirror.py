@@ -1,0 +1,82 @@
+"""The learner's own copy of `online`, on its device, where sampling costs a gather."""
+
+from __future__ import annotations
+
+import numpy as np
+import tensorflow as tf
+
+from idql_tf.critic.updates import CriticBatch
+from idql_tf.nn import randomness
+from idql_tf.replay.tables import Sizes
+
+# What a packed transition holds, in this order.
+COLUMNS = ("observations", "actions", "rewards", "masks", "next_observations")
+
+
+def pack(item: dict[str, np.ndarray]) -> np.ndarray:
+    """Packs an item [E, S, ...] into float32 rows [E, S, W]."""
+    lead = item["rewards"].shape
+    return np.concatenate(
+        [np.reshape(item[name], [*lead, -1]) for name in COLUMNS], axis=-1
+    )
+
+
+class Mirror(tf.Module):
+    """The newest transitions of S seeds, each packed into one row of W numbers.
+
+    Args:
+      sizes: of the transitions.
+      capacity: transitions kept of each seed.
+    """
+
+    def __init__(self, sizes: Sizes, capacity: int) -> None:
+        super().__init__(name="mirror")
+        self.capacity = capacity
+        self._num_seeds = sizes.num_seeds
+        d, a = sizes.observation_size, sizes.action_size
+        self._widths = (d, a, 1, 1, d)
+        # Seed s has the rows from s * capacity: one gather serves all seeds.
+        shape = [sizes.num_seeds * capacity, sum(self._widths)]
+        self._rows = tf.Variable(tf.zeros(shape), trainable=False)
+        self.inserted = tf.Variable(0, dtype=tf.int64, trainable=False)
+        spec = tf.TensorSpec([None, sizes.num_seeds, shape[1]], tf.float32)
+        self._append = tf.function(self._scatter, input_signature=[spec])
+
+    @property
+    def size(self) -> tf.Tensor:
+        """Transitions it holds of each seed, int64."""
+        return tf.minimum(self.inserted, self.capacity)
+
+    def append(self, rows: np.ndarray) -> None:
+        """Adds rows [n, S, W], the oldest first, in the place of the oldest."""
+        # More than fit would meet in one scatter, in no order.
+        for start in range(0, len(rows), self.capacity):
+            self._append(tf.constant(rows[start : start + self.capacity]))
+
+    def draw(self, keys: tf.Tensor, batch_size: int) -> CriticBatch:
+        """Draws transitions uniformly, with replacement.
+
+        Args:
+          keys: stateless seeds [S, 2].
+          batch_size: B, per seed; there must be a transition.
+
+        Returns:
+          A batch [S, B, ...].
+        """
+        size = tf.cast(self.size, tf.int32)
+        chosen = randomness.integers(keys, [batch_size], size)
+        first = tf.range(self._num_seeds)[:, None] * self.capacity
+        rows = tf.gather(self._rows, first + chosen)
+        parts = dict(zip(COLUMNS, tf.split(rows, self._widths, axis=-1), strict=True))
+        parts["rewards"] = parts["rewards"][..., 0]
+        parts["masks"] = parts["masks"][..., 0]
+        return CriticBatch(**parts)
+
+    def _scatter(self, rows: tf.Tensor) -> None:
+        count = tf.shape(rows, tf.int64)[0]
+        place = (self.inserted + tf.range(count)) % self.capacity
+        first = tf.range(self._num_seeds, dtype=tf.int64) * self.capacity
+        index = place[:, None] + first
+        flat = tf.reshape(rows, [-1, sum(self._widths)])
+        self._rows.scatter_nd_update(tf.reshape(index, [-1, 1]), flat)
+        self.inserted.assign_add(count)

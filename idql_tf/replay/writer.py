@@ -1,0 +1,84 @@
+"""What an actor writes with: few items on their way, and waits that end."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+
+import numpy as np
+
+from idql_tf.replay import deadlines, server
+from idql_tf.replay.library import reverb
+from idql_tf.replay.tables import FRESH, ONLINE
+
+Item = dict[str, np.ndarray]
+
+_LOOK_EVERY_SECONDS = 5.0
+
+
+class TransitionWriter:
+    """Sends items to `online` and `fresh`, in order.
+
+    Reverb itself keeps what the server has not confirmed and sends it again when the
+    server is back.
+
+    Args:
+      client: of the server.
+      deadline_seconds: how long to wait for a server that is full, slow or gone.
+      max_pending: items on their way at most; more wait for the server.
+      on_wait: called with a line of text when a wait gets long.
+    """
+
+    def __init__(
+        self,
+        client: reverb.Client,
+        deadline_seconds: float,
+        max_pending: int = 16,
+        on_wait: Callable[[str], None] | None = None,
+    ) -> None:
+        self._client, self._deadline = client, deadline_seconds
+        self._max_pending, self._on_wait = max_pending, on_wait
+        self._writer = deadlines.within(
+            deadline_seconds,
+            client,
+            "connecting to the replay server",
+            lambda: client.trajectory_writer(num_keep_alive_refs=1),
+        )
+
+    def write(self, item: Item) -> None:
+        """Sends one item of `tables.signature`.
+
+        Raises:
+          ReplayTimeout: the server confirmed no earlier item within the deadline.
+          ValueError: the item has not the tables' signature.
+        """
+        self._writer.append(item)
+        whole = {name: self._writer.history[name][-1] for name in item}
+        for table in (ONLINE, FRESH):
+            self._writer.create_item(table, 1.0, whole)
+        self.flush(self._max_pending)
+
+    def flush(self, pending: int = 0) -> None:
+        """Waits until the server has confirmed all items but `pending`.
+
+        Raises:
+          ReplayTimeout: it did not, within the deadline.
+        """
+        give_up = time.monotonic() + self._deadline
+        while True:
+            left = max(0.0, min(_LOOK_EVERY_SECONDS, give_up - time.monotonic()))
+            try:
+                self._writer.flush(pending, timeout_ms=int(1_000 * left) + 1)
+                return
+            except reverb.errors.DeadlineExceededError:
+                if time.monotonic() >= give_up:
+                    raise deadlines.timed_out(
+                        self._deadline, self._client, "writing transitions"
+                    ) from None
+                if self._on_wait is not None:
+                    state = server.describe(self._client)
+                    self._on_wait(f"waiting for the replay server; {state}")
+
+    def close(self) -> None:
+        """Drops the connection; what is not confirmed is lost."""
+        self._writer.close()
