@@ -4,10 +4,10 @@ import contextlib
 
 import numpy as np
 
-from idql_tf.replay import server, tables
+from idql_tf.replay import layout, server, tables
 from idql_tf.replay.library import reverb
 
-SIZES = tables.Sizes(num_seeds=2, observation_size=3, action_size=2, num_environments=4)
+SIZES = layout.Sizes(num_seeds=2, observation_size=3, action_size=2, num_environments=4)
 DEADLINE = 2.0
 
 

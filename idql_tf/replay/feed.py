@@ -7,8 +7,8 @@ import collections
 import numpy as np
 
 from idql_tf.replay import deadlines
+from idql_tf.replay.layout import pack
 from idql_tf.replay.library import reverb
-from idql_tf.replay.mirror import pack
 from idql_tf.replay.tables import FRESH
 
 

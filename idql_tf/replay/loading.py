@@ -1,8 +1,8 @@
-"""Fills `offline` from a dataset."""
+"""Fills `offline` from a dataset, and `online` from what a mirror held."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator
 
 import numpy as np
 
@@ -10,8 +10,9 @@ from idql_tf.data import Transitions
 from idql_tf.data.rewards import RewardRule
 from idql_tf.errors import check_count
 from idql_tf.replay import deadlines
+from idql_tf.replay.layout import Item, Sizes, unpack
 from idql_tf.replay.library import reverb
-from idql_tf.replay.tables import OFFLINE
+from idql_tf.replay.tables import OFFLINE, ONLINE
 
 _MAX_PENDING = 16
 
@@ -57,28 +58,57 @@ def fill(
     size = min(transitions_per_item, len(chosen))
     order = np.random.default_rng(0).permutation(chosen)
     count = num_items(len(order), size)
-    writer = client.trajectory_writer(num_keep_alive_refs=1)
-    for i in range(count):
-        rows = np.sort(order[i * size : (i + 1) * size])
-        first = transitions.index[rows]
-        item = {
-            "observations": transitions.rows[first],
-            "actions": transitions.actions[rows],
-            "rewards": np.float32(rule(transitions.rewards[rows])),
-            "masks": transitions.masks[rows],
-            "next_observations": transitions.rows[first + 1],
-        }
-        writer.append(item)
-        whole = {name: writer.history[name][-1] for name in item}
-        writer.create_item(OFFLINE, 1.0, whole)
-        pending = _MAX_PENDING if i + 1 < count else 0
-        try:
-            writer.flush(pending, timeout_ms=int(1_000 * deadline_seconds))
-        except reverb.errors.DeadlineExceededError as error:
-            raise deadlines.timed_out(
-                deadline_seconds, client, "filling the table 'offline'"
-            ) from error
-        if on_progress is not None:
-            on_progress(i + 1)
-    writer.close()
+
+    def items() -> Iterator[Item]:
+        for i in range(count):
+            rows = np.sort(order[i * size : (i + 1) * size])
+            first = transitions.index[rows]
+            yield {
+                "observations": transitions.rows[first],
+                "actions": transitions.actions[rows],
+                "rewards": rule(transitions.rewards[rows]).astype(np.float32),
+                "masks": transitions.masks[rows],
+                "next_observations": transitions.rows[first + 1],
+            }
+
+    _write(client, OFFLINE, items(), deadline_seconds, on_progress)
     return count
+
+
+def refill(
+    client: reverb.Client, rows: np.ndarray, sizes: Sizes, deadline_seconds: float
+) -> None:
+    """Writes a mirror's rows [n, S, W] into `online`, which a new server has empty.
+
+    Raises:
+      ReplayTimeout: the server does not take them.
+    """
+    size = sizes.num_environments
+    items = (
+        unpack(rows[i : i + size], sizes) | {"origin": np.array([-1, i // size])}
+        for i in range(0, len(rows) - size + 1, size)
+    )
+    _write(client, ONLINE, items, deadline_seconds)
+
+
+def _write(
+    client: reverb.Client,
+    table: str,
+    items: Iterable[Item],
+    deadline_seconds: float,
+    on_progress: Callable[[int], None] | None = None,
+) -> None:
+    writer = client.trajectory_writer(num_keep_alive_refs=1)
+    try:
+        for count, item in enumerate(items, 1):
+            writer.append(item)
+            whole = {name: writer.history[name][-1] for name in item}
+            writer.create_item(table, 1.0, whole)
+            writer.flush(_MAX_PENDING, timeout_ms=int(1_000 * deadline_seconds))
+            if on_progress is not None:
+                on_progress(count)
+        writer.flush(timeout_ms=int(1_000 * deadline_seconds))
+    except reverb.errors.DeadlineExceededError as error:
+        what = f"filling the table '{table}'"
+        raise deadlines.timed_out(deadline_seconds, client, what) from error
+    writer.close()

@@ -7,18 +7,7 @@ import tensorflow as tf
 
 from idql_tf.critic.updates import CriticBatch
 from idql_tf.nn import randomness
-from idql_tf.replay.tables import Sizes
-
-# What a packed transition holds, in this order.
-COLUMNS = ("observations", "actions", "rewards", "masks", "next_observations")
-
-
-def pack(item: dict[str, np.ndarray]) -> np.ndarray:
-    """Packs an item [E, S, ...] into float32 rows [E, S, W]."""
-    lead = item["rewards"].shape
-    return np.concatenate(
-        [np.reshape(item[name], [*lead, -1]) for name in COLUMNS], axis=-1
-    )
+from idql_tf.replay.layout import COLUMNS, Sizes
 
 
 class Mirror(tf.Module):
@@ -33,8 +22,7 @@ class Mirror(tf.Module):
         super().__init__(name="mirror")
         self.capacity = capacity
         self._num_seeds = sizes.num_seeds
-        d, a = sizes.observation_size, sizes.action_size
-        self._widths = (d, a, 1, 1, d)
+        self._widths = sizes.widths
         # Seed s has the rows from s * capacity: one gather serves all seeds.
         shape = [sizes.num_seeds * capacity, sum(self._widths)]
         self._rows = tf.Variable(tf.zeros(shape), trainable=False)

@@ -12,26 +12,11 @@ import tensorflow as tf
 
 from idql_tf.errors import UserError
 from idql_tf.replay import deadlines
+from idql_tf.replay.layout import offline_part
 from idql_tf.replay.library import reverb
 from idql_tf.replay.tables import OFFLINE, ONLINE
 
 Batch = dict[str, tf.Tensor]
-
-
-def offline_part(batch_size: int, offline_fraction: float) -> int:
-    """How many of a batch are offline transitions.
-
-    Raises:
-      UserError: the fraction is none, or no whole number of the batch.
-    """
-    part = batch_size * offline_fraction
-    if not 0.0 <= offline_fraction <= 1.0 or abs(part - round(part)) > 1e-6:
-        raise UserError(
-            f"offline_fraction {offline_fraction} of a batch of {batch_size} is "
-            f"{part:g} transitions; expected a fraction from 0 to 1 that leaves whole "
-            "numbers"
-        )
-    return round(part)
 
 
 def mixed_batches(

@@ -12,38 +12,15 @@ independent.
 
 from __future__ import annotations
 
-import dataclasses
-
 import tensorflow as tf
 
 from idql_tf.errors import check_count
+from idql_tf.replay.layout import Sizes
 from idql_tf.replay.library import reverb
 
 OFFLINE, ONLINE, FRESH = "offline", "online", "fresh"
 
 Signature = dict[str, tf.TensorSpec]
-
-
-@dataclasses.dataclass(frozen=True)
-class Sizes:
-    """Shapes of transitions.
-
-    Attributes:
-      num_seeds: S, policies that act side by side.
-      observation_size: D.
-      action_size: A.
-      num_environments: E, environments of one actor for each seed.
-    """
-
-    num_seeds: int
-    observation_size: int
-    action_size: int
-    num_environments: int
-
-    @property
-    def row_bytes(self) -> int:
-        """Bytes of one transition of one seed, uncompressed."""
-        return 4 * (2 * self.observation_size + self.action_size + 2)
 
 
 def signature(sizes: Sizes) -> Signature:

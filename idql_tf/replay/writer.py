@@ -5,13 +5,10 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 
-import numpy as np
-
 from idql_tf.replay import deadlines, server
+from idql_tf.replay.layout import Item
 from idql_tf.replay.library import reverb
 from idql_tf.replay.tables import FRESH, ONLINE
-
-Item = dict[str, np.ndarray]
 
 _LOOK_EVERY_SECONDS = 5.0
 

@@ -36,6 +36,7 @@ class Run:
       rule: reward rule, re-applied online.
       seeds: training seeds.
       env_id: what --env_id named, if anything.
+      finetuned_from: the run whose learner it began with, if any.
     """
 
     path: pathlib.Path
@@ -43,6 +44,7 @@ class Run:
     rule: RewardRule
     seeds: tuple[int, ...]
     env_id: str | None = None
+    finetuned_from: str | None = None
 
     def file(self, name: str) -> pathlib.Path:
         """Path of one of the run's files."""
@@ -139,6 +141,7 @@ def open_run(path: str, gin_files: Sequence[str], params: Sequence[str]) -> Run:
             RewardRule(**spec["reward_rule"]),
             tuple(int(seed) for seed in spec["seeds"]),
             spec.get("env_id"),
+            spec.get("finetuned_from"),
         )
     except (OSError, KeyError, TypeError, ValueError, AttributeError) as error:
         raise UserError(
@@ -161,6 +164,7 @@ def _spec(run: Run, transitions: Transitions) -> dict[str, Any]:
         "reward_rule": dataclasses.asdict(run.rule),
         "seeds": list(run.seeds),
         "env_id": run.env_id,
+        "finetuned_from": run.finetuned_from,
         "observation_size": run.info.observation_size,
         "action_size": run.info.action_size,
         "observation_statistics": transitions.observation_statistics(),

@@ -25,7 +25,7 @@ from idql_tf.training.offline import Stopped, StopSignals
 Method = tuple[str, int]
 
 
-@gin.configurable("evaluate", denylist=["run", "learner", "console", "stop"])
+@gin.configurable("evaluate", denylist=["run", "learner", "console", "stop", "phase"])
 class Evaluator:
     """Evaluations of one run: the same start states for every method and step.
 
@@ -37,6 +37,7 @@ class Evaluator:
       methods: (extraction, num_candidates) pairs.
       evaluation_seed: decides the start states and the policies' draws.
       max_parallel: environments per seed, at most.
+      phase: 'offline', counted in critic updates, or 'online', in environment steps.
     """
 
     def __init__(
@@ -48,12 +49,13 @@ class Evaluator:
         methods: Sequence[Method],
         evaluation_seed: int,
         max_parallel: int,
+        phase: str = "offline",
     ) -> None:
         self.methods = [(str(name), int(count)) for name, count in methods]
         for method in self.methods:
             extraction.check_method(*method)
         self._run, self._learner, self._console = run, learner, console
-        self._stop = stop
+        self._stop, self._phase = stop, phase
         self._seed, self._max_parallel = evaluation_seed, max_parallel
         self._policies: dict[Method, tf.types.experimental.GenericFunction] = {}
         self._file = run.file("evaluations.csv")
@@ -151,7 +153,7 @@ class Evaluator:
                 score = "" if reference is None else scores.normalize(value, reference)
                 rows.append(
                     (
-                        "offline",
+                        self._phase,
                         step,
                         seed,
                         *method,

@@ -40,7 +40,7 @@ def train(
       UserError: the data cannot be trained on, or the run is another one.
     """
     console = Console(soft_wrap=True)
-    settings = _configured(lambda: offline.Settings())
+    settings = configured(lambda: offline.Settings())
     transitions = data.load(dataset, env_id=env_id)
     rule = rewards.resolve(settings.reward_rule, transitions)
     path = pathlib.Path(run_dir)
@@ -48,7 +48,7 @@ def train(
     directory.check(run)
     stop = StopSignals()
     learner = make_learner(run)
-    evaluator = _configured(lambda: Evaluator(run, learner, console, stop))
+    evaluator = configured(lambda: Evaluator(run, learner, console, stop))
     if run.info.env_spec is not None:
         rollouts.check(run.info)
     _describe(console, run, len(transitions))
@@ -124,10 +124,10 @@ def evaluate(
     if env_id is not None:
         factory.parse_spec(env_id)
     run = directory.open_run(run_dir, gin_files, gin_params)
-    settings = _configured(lambda: offline.Settings())
+    settings = configured(lambda: offline.Settings())
     stop = StopSignals()
     learner = make_learner(run)
-    evaluator = _configured(lambda: Evaluator(run, learner, console, stop))
+    evaluator = configured(lambda: Evaluator(run, learner, console, stop))
     methods: list[Method] | None = None
     if num_candidates is not None or method != "argmax":
         largest = max(n for _, n in evaluator.methods)
@@ -147,7 +147,7 @@ def evaluate(
 _Made = TypeVar("_Made")
 
 
-def _configured(make: Callable[[], _Made]) -> _Made:
+def configured(make: Callable[[], _Made]) -> _Made:
     """Builds something from gin; what it cannot be built from is a user's error.
 
     Raises:
@@ -169,7 +169,7 @@ def make_learner(run: Run) -> IdqlLearner:
     """
     start_compiler()
     info = run.info
-    return _configured(
+    return configured(
         lambda: IdqlLearner(info.observation_size, info.action_size, run.seeds)
     )
 

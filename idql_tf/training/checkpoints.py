@@ -29,13 +29,22 @@ class Checkpoints:
       directory: where they are kept.
       learner: what is saved and restored.
       keep: how many of the newest are kept.
+      env_step: counter that is saved too and names the checkpoints; None takes the
+        learner's critic step.
     """
 
     def __init__(
-        self, directory: pathlib.Path, learner: IdqlLearner, keep: int
+        self,
+        directory: pathlib.Path,
+        learner: IdqlLearner,
+        keep: int,
+        env_step: tf.Variable | None = None,
     ) -> None:
-        self._learner = learner
-        self._checkpoint = tf.train.Checkpoint(learner=learner)
+        parts = {"learner": learner}
+        if env_step is not None:
+            parts["env_step"] = env_step
+        self._step = learner.critic_step if env_step is None else env_step
+        self._checkpoint = tf.train.Checkpoint(**parts)
         if not _state_is_sound(directory):
             # It names the checkpoints; the next one makes it anew.
             (directory / "checkpoint").unlink(missing_ok=True)
@@ -46,8 +55,8 @@ class Checkpoints:
         self.skipped: list[str] = []
 
     def save(self) -> None:
-        """Writes a checkpoint named by the critic step."""
-        self._manager.save(checkpoint_number=int(self._learner.critic_step))
+        """Writes a checkpoint named by the step."""
+        self._manager.save(checkpoint_number=int(self._step))
 
     def _written(self) -> list[str]:
         """Checkpoints in the directory, newest first.
@@ -63,7 +72,7 @@ class Checkpoints:
         """Loads the newest checkpoint that can be read; `skipped` names the others.
 
         Returns:
-          The critic step reached, or None if there is no checkpoint.
+          The step reached, or None if there is no checkpoint.
 
         Raises:
           UserError: there are checkpoints and none fits or can be read.
@@ -72,7 +81,7 @@ class Checkpoints:
             try:
                 status = self._checkpoint.restore(path)
                 status.assert_existing_objects_matched().assert_consumed()
-                return int(self._learner.critic_step)
+                return int(self._step)
             except _UNREADABLE as error:
                 reason = str(error).strip().splitlines()[0][:120]
                 self.skipped.append(f"{pathlib.Path(path).name}: {reason}")

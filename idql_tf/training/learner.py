@@ -79,12 +79,7 @@ class IdqlLearner(tf.Module):
           'behavior/...'.
         """
         counts = tf.constant([critic_updates, behavior_updates], tf.int32)
-        metrics = self._block(arrays, counts)
-        if not critic_updates:
-            metrics = {k: v for k, v in metrics.items() if k.startswith("behavior/")}
-        if not behavior_updates:
-            metrics = {k: v for k, v in metrics.items() if k.startswith("critic/")}
-        return metrics
+        return taken(self._block(arrays, counts), counts)
 
     def validate(self, arrays: DeviceArrays) -> Metrics:
         """Losses on held-out transitions, [S] each; changes nothing.
@@ -116,29 +111,12 @@ class IdqlLearner(tf.Module):
         return lambda pool: randomness.integers(keys, [size], tf.shape(pool)[0])
 
     def _train(self, arrays: DeviceArrays, counts: tf.Tensor) -> Metrics:
-        critic = self._repeat(
-            lambda: self.update_critic(arrays), Critic.METRICS, counts[0]
+        return run_block(
+            lambda: self.update_critic(arrays),
+            lambda: self.update_behavior(arrays),
+            counts,
+            len(self.seeds),
         )
-        behavior = self._repeat(
-            lambda: self.update_behavior(arrays), Behavior.METRICS, counts[1]
-        )
-        return _named("critic", critic) | _named("behavior", behavior)
-
-    def _repeat(
-        self, update: Callable[[], Metrics], names: Sequence[str], count: tf.Tensor
-    ) -> Metrics:
-        """Runs `update` `count` times in the graph; returns mean metrics [S]."""
-
-        def step(i: tf.Tensor, *sums: tf.Tensor) -> tuple:
-            metrics = update()
-            return i + 1, *(s + metrics[n] for s, n in zip(sums, names, strict=True))
-
-        start = (tf.constant(0), *[tf.zeros(len(self.seeds)) for _ in names])
-        _, *sums = tf.while_loop(
-            lambda i, *_: i < count, step, start, parallel_iterations=1
-        )
-        taken = tf.cast(tf.maximum(count, 1), tf.float32)
-        return {name: total / taken for name, total in zip(names, sums, strict=True)}
 
     def _validation_losses(self, arrays: DeviceArrays) -> Metrics:
         size = tf.minimum(self._validation_batch_size, tf.shape(arrays.validation)[0])
@@ -166,6 +144,54 @@ def take_member(learner: IdqlLearner, index: int) -> IdqlLearner:
         # Counters are shared by the stack; everything else has a row per seed.
         ours.assign(theirs[index : index + 1] if theirs.shape.rank else theirs)
     return single
+
+
+def run_block(
+    update_critic: Callable[[], Metrics],
+    update_behavior: Callable[[], Metrics],
+    counts: tf.Tensor,
+    num_seeds: int,
+) -> Metrics:
+    """Runs updates in the graph, first the critic's, then the behaviour model's.
+
+    Args:
+      update_critic: takes one update and returns `Critic.METRICS`, [S] each.
+      update_behavior: the same of `Behavior`.
+      counts: int32 [2], how often each is run.
+      num_seeds: S.
+
+    Returns:
+      Means over the block, [S], named 'critic/...' and 'behavior/...'.
+    """
+    critic = _repeat(update_critic, Critic.METRICS, counts[0], num_seeds)
+    behavior = _repeat(update_behavior, Behavior.METRICS, counts[1], num_seeds)
+    return _named("critic", critic) | _named("behavior", behavior)
+
+
+def taken(metrics: Metrics, counts: tf.Tensor) -> Metrics:
+    """Leaves out the metrics of updates of which `counts` has none."""
+    rooms = dict(zip(("critic", "behavior"), counts.numpy(), strict=True))
+    return {k: v for k, v in metrics.items() if rooms[k.partition("/")[0]]}
+
+
+def _repeat(
+    update: Callable[[], Metrics],
+    names: Sequence[str],
+    count: tf.Tensor,
+    num_seeds: int,
+) -> Metrics:
+    """Runs `update` `count` times in the graph; returns mean metrics [S]."""
+
+    def step(i: tf.Tensor, *sums: tf.Tensor) -> tuple:
+        metrics = update()
+        return i + 1, *(s + metrics[n] for s, n in zip(sums, names, strict=True))
+
+    start = (tf.constant(0), *[tf.zeros(num_seeds) for _ in names])
+    _, *sums = tf.while_loop(
+        lambda i, *_: i < count, step, start, parallel_iterations=1
+    )
+    divisor = tf.cast(tf.maximum(count, 1), tf.float32)
+    return {name: total / divisor for name, total in zip(names, sums, strict=True)}
 
 
 def _named(room: str, metrics: Metrics) -> Metrics:

@@ -147,7 +147,7 @@ def train(
     if start and settings.due(settings.evaluate_every, start):
         evaluate(start)
     meter = _Meter(learner, arrays, log, console, settings.critic_steps)
-    with _progress(console) as progress:
+    with progress_bar(console) as progress:
         task = progress.add_task(
             "training", total=settings.critic_steps, completed=start
         )
@@ -234,7 +234,8 @@ class _Rate(ProgressColumn):
         return f"{speed:,.0f} steps/s" if speed else ""
 
 
-def _progress(console: Console) -> Progress:
+def progress_bar(console: Console) -> Progress:
+    """A bar of steps, their rate and the time left, where one can be drawn."""
     return Progress(
         TextColumn("{task.description}"),
         BarColumn(),

@@ -3,7 +3,8 @@ import tensorflow as tf
 from tiny_replay import SIZES, consistent, item
 
 from idql_tf.nn import randomness
-from idql_tf.replay.mirror import Mirror, pack
+from idql_tf.replay.layout import pack
+from idql_tf.replay.mirror import Mirror
 
 SEEDS = tf.constant([3, 4], tf.int64)
 

@@ -7,7 +7,7 @@ import tiny_replay
 import tiny_run
 from tiny_replay import DEADLINE, SIZES, item, serving
 
-from idql_tf.replay import deadlines, mirror, server, tables
+from idql_tf.replay import deadlines, layout, server, tables
 from idql_tf.replay.deadlines import ReplayTimeout
 from idql_tf.replay.feed import Feed, _Numbers
 from idql_tf.replay.library import reverb
@@ -27,7 +27,7 @@ def test_what_is_written_arrives_once_and_in_order():
         writer.flush()
         taken = feed.take()
         np.testing.assert_array_equal(
-            taken, [mirror.pack(item(number)) for number in range(40)]
+            taken, [layout.pack(item(number)) for number in range(40)]
         )
         assert feed.take() == []
         # The durable store still has them all.
@@ -168,7 +168,7 @@ def test_an_earlier_checkpoint_offers_nothing_twice(tmp_path, unused_port):
     writer.write(item(20))
     writer.flush()
     (rows,) = feed.take()
-    np.testing.assert_array_equal(rows, mirror.pack(item(20)))
+    np.testing.assert_array_equal(rows, layout.pack(item(20)))
     writer.close()
     process.kill()
 
@@ -201,7 +201,7 @@ def test_room_is_quiet_about_its_server(tmp_path, capfd):
 
 
 def test_sizes_tell_their_bytes():
-    row = mirror.pack(tiny_replay.item(0))
+    row = layout.pack(tiny_replay.item(0))
     assert row[0, 0].nbytes == SIZES.row_bytes
     spec = tables.signature(SIZES)
     assert {k: v.shape for k, v in spec.items()} == {

@@ -1,0 +1,1 @@
+"""Finetuning: the policy improves by acting."""

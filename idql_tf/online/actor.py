@@ -1,0 +1,132 @@
+"""Environments that a policy acts in to learn from; never those of the evaluation."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import NamedTuple
+
+import numpy as np
+from gymnasium.vector import AutoresetMode, SyncVectorEnv
+
+from idql_tf.data import preprocessing
+from idql_tf.data.rewards import RewardRule
+from idql_tf.data.transitions import DatasetInfo
+from idql_tf.environments import factory
+
+# Observations float32 [S, E, D] and the number of the step -> unit actions [S, E, A].
+Act = Callable[[np.ndarray, int], np.ndarray]
+
+
+class Finished(NamedTuple):
+    """An episode that ended: whose, its undiscounted raw return and its steps."""
+
+    seed: int
+    episode_return: float
+    length: int
+
+
+class Actor:
+    """E environments for each of S seeds, stepped together.
+
+    Args:
+      info: the dataset's record: environment, key order, action bounds.
+      rule: the reward rule of the dataset, applied to every reward.
+      seeds: training seeds, S of them.
+      num_environments: E.
+      number: tells actors apart; with the seeds it decides how episodes start.
+      first_step: steps taken by earlier incarnations: episodes start otherwise.
+    """
+
+    def __init__(
+        self,
+        info: DatasetInfo,
+        rule: RewardRule,
+        seeds: Sequence[int],
+        num_environments: int,
+        number: int = 0,
+        first_step: int = 0,
+    ) -> None:
+        self._info, self._rule, self._seeds = info, rule, tuple(seeds)
+        self._shape = (len(self._seeds), num_environments)
+        self._entropy = (number, first_step)
+        self._envs = SyncVectorEnv(
+            [lambda: factory.make(str(info.env_spec))] * int(np.prod(self._shape)),
+            autoreset_mode=AutoresetMode.DISABLED,
+        )
+        self._number, self._items = number, 0
+        self._steps = first_step
+        self._episode = np.zeros(self._shape, np.int64)
+        self._returns = np.zeros(self._shape)
+        self._lengths = np.zeros(self._shape, np.int64)
+        self._observations = self._reset(np.ones(self._shape, bool))
+
+    def step(self, act: Act) -> tuple[dict[str, np.ndarray], list[Finished]]:
+        """Takes one step in every environment.
+
+        Returns:
+          An item of `replay.tables.signature` without its origin, and the episodes
+          that ended.
+
+        Raises:
+          FloatingPointError: the policy gave a non-finite action.
+        """
+        actions = np.asarray(act(self._observations, self._steps), np.float32)
+        if not np.isfinite(actions).all():
+            raise FloatingPointError(
+                f"the policy gave a non-finite action, step {self._steps}"
+            )
+        # What the critic learns of is what the dataset would hold of it.
+        limit = preprocessing.ACTION_LIMIT
+        actions = np.clip(actions, -limit, limit)
+        low, high = self._info.action_low, self._info.action_high
+        taken = preprocessing.to_env_action(actions, low, high)
+        found, rewards, terminated, truncated, _ = self._envs.step(
+            taken.reshape(-1, taken.shape[-1])
+        )
+        rewards, terminated, truncated = (
+            np.reshape(x, self._shape) for x in (rewards, terminated, truncated)
+        )
+        following = self._flatten(found)
+        item = {
+            "observations": self._observations,
+            "actions": actions,
+            "rewards": self._rule(rewards).astype(np.float32),
+            # A time limit is no end: its state still has a value.
+            "masks": 1.0 - terminated.astype(np.float32),
+            "next_observations": following,
+        }
+        self._steps += 1
+        self._returns += rewards
+        self._lengths += 1
+        ended = terminated | truncated
+        finished = [
+            Finished(
+                self._seeds[s], float(self._returns[s, e]), int(self._lengths[s, e])
+            )
+            for s, e in np.argwhere(ended)
+        ]
+        self._observations = self._reset(ended) if ended.any() else following
+        # [S, E, ...] -> [E, S, ...], as items are.
+        return {name: np.swapaxes(x, 0, 1) for name, x in item.items()}, finished
+
+    def close(self) -> None:
+        """Closes the environments."""
+        self._envs.close()
+
+    def _reset(self, slots: np.ndarray) -> np.ndarray:
+        """Starts a new episode in the slots [S, E]; returns all observations."""
+        seeds: list[int | None] = [None] * slots.size
+        for s, e in np.argwhere(slots):
+            words = (self._seeds[s], *self._entropy, int(e), int(self._episode[s, e]))
+            state = np.random.SeedSequence(words).generate_state(1)
+            seeds[s * slots.shape[1] + e] = int(state[0])
+        found, _ = self._envs.reset(seed=seeds, options={"reset_mask": slots.ravel()})
+        self._episode += slots
+        self._returns[slots] = 0.0
+        self._lengths[slots] = 0
+        return self._flatten(found)
+
+    def _flatten(self, found: object) -> np.ndarray:
+        flat = preprocessing.flatten_observation(found, self._info.observation_keys)
+        # A copy: some environments write every observation into the same array.
+        return np.array(flat.reshape(*self._shape, -1))

@@ -1,0 +1,90 @@
+"""How a run is finetuned: budget and rhythm, counted in environment steps."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+
+import gin
+
+from idql_tf import extraction
+from idql_tf.errors import UserError, check_count
+from idql_tf.replay.layout import offline_part
+
+
+@gin.configurable("finetune")
+@dataclasses.dataclass(frozen=True)
+class Settings:
+    """Budget and rhythm of finetuning; steps are environment steps of one seed.
+
+    Attributes:
+      exploration: how actors choose, one of `extraction.METHODS`.
+      num_candidates: N of the actors.
+      num_environments: E, environments of one actor for each seed.
+      warm_start_steps: steps before the first update.
+      critic_updates_per_step: update-to-data ratio of the critic.
+      behavior_updates_per_step: the same of the behaviour model; 0 freezes it.
+      offline_fraction: part of every batch that comes from the dataset.
+      capacity: online transitions kept of each seed, the newest.
+      offline_transitions_per_item: K of the server's table `offline`.
+      deadline_seconds: how long to wait for the replay server.
+      log_every: steps between rows of metrics.csv.
+      checkpoint_every: steps between checkpoints.
+      evaluate_every: steps between evaluations; the first is at step 0.
+      episodes: per evaluation, method and seed.
+      keep_checkpoints: how many of the newest are kept.
+    """
+
+    exploration: str
+    num_candidates: int
+    num_environments: int
+    warm_start_steps: int
+    critic_updates_per_step: float
+    behavior_updates_per_step: float
+    offline_fraction: float
+    capacity: int
+    offline_transitions_per_item: int
+    deadline_seconds: float
+    log_every: int
+    checkpoint_every: int
+    evaluate_every: int
+    episodes: int
+    keep_checkpoints: int
+
+    def __post_init__(self) -> None:
+        for field in dataclasses.fields(self):
+            value = getattr(self, field.name)
+            if field.type == "int":
+                least = 0 if field.name == "warm_start_steps" else 1
+                check_count(f"finetune.{field.name}", value, least)
+            elif field.type == "float" and not (
+                isinstance(value, int | float) and 0.0 <= value < math.inf
+            ):
+                raise UserError(
+                    f"finetune.{field.name} is {value!r}; expected a finite number, at "
+                    "least 0"
+                )
+        extraction.check_method(self.exploration, self.num_candidates)
+        offline_part(1_000_000, self.offline_fraction)
+        for name in ("log_every", "checkpoint_every", "evaluate_every"):
+            if getattr(self, name) % self.num_environments:
+                raise UserError(
+                    f"finetune.{name} is {getattr(self, name)}; expected a multiple of "
+                    f"finetune.num_environments, {self.num_environments}"
+                )
+
+    def critic_due(self, step: int) -> int:
+        """Critic updates due when `step` environment steps have been taken."""
+        return self._due(self.critic_updates_per_step, step)
+
+    def behavior_due(self, step: int) -> int:
+        """Behaviour updates due when `step` environment steps have been taken."""
+        return self._due(self.behavior_updates_per_step, step)
+
+    def is_due(self, every: int, step: int, last: int) -> bool:
+        """Whether something done every `every` steps and at the last is due."""
+        return step % every == 0 or step >= last
+
+    def _due(self, ratio: float, step: int) -> int:
+        # In the first update's step one is due, as in the released code.
+        return math.floor(ratio * max(0, step - self.warm_start_steps) + 1e-9)

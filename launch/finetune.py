@@ -1,0 +1,52 @@
+"""Finetunes a trained run by acting in its environment, in one process.
+
+Example:
+  python launch/finetune.py --run_dir runs/umaze --mode max --num_env_steps 100000
+
+--mode max keeps the behaviour model and explores with the best of N candidates; --mode
+imp explores with the implicit policy and trains everything (IDQL Table 3). A Reverb
+server in this process holds the dataset and what the actors find. The result is a run
+of its own (--output_dir, by default RUN_DIR-MODE), which every other script takes; the
+same command goes on where a stopped one ended. gin/base.gin has the settings
+(finetune.num_environments and others).
+"""
+
+import pathlib
+import sys
+
+sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1]))
+
+from absl import flags  # noqa: E402
+
+from idql_tf import cli  # noqa: E402
+
+RUN_DIR = flags.DEFINE_string(
+    "run_dir", None, "Run directory of train.py.", required=True
+)
+MODE = flags.DEFINE_enum(
+    "mode", None, ["max", "imp"], "Which gin/finetune/MODE.gin is read.", required=True
+)
+NUM_ENV_STEPS = flags.DEFINE_integer(
+    "num_env_steps", None, "Environment steps of each seed in all.", required=True
+)
+OUTPUT_DIR = flags.DEFINE_string(
+    "output_dir", None, "The new run; by default RUN_DIR-MODE."
+)
+cli.define_gin_flags()
+
+
+def main() -> int:
+    from idql_tf.runs import finetune
+
+    return finetune.finetune(
+        RUN_DIR.value,
+        MODE.value,
+        NUM_ENV_STEPS.value,
+        OUTPUT_DIR.value,
+        flags.FLAGS.gin_file,
+        flags.FLAGS.gin_param,
+    )
+
+
+if __name__ == "__main__":
+    cli.run(main)
