@@ -87,6 +87,14 @@ def parse_numbers(flag: str, values: Sequence[str] | None) -> tuple[float, ...] 
     return numbers
 
 
+def _parsed(arguments: Sequence[str]) -> list[str]:
+    """What is left of the arguments once absl has taken the flags."""
+    try:
+        return FLAGS(arguments)
+    except ValueError as error:  # such as --nobfloat16=1
+        raise UserError(f"{error}; see --help") from error
+
+
 def run(main: Callable[[], int | None]) -> NoReturn:
     """Parses flags, runs `main` and exits with the code of contract C6.
 
@@ -102,7 +110,7 @@ def run(main: Callable[[], int | None]) -> NoReturn:
     # and resume take the signal over.
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
     try:
-        extra = FLAGS(sys.argv)[1:]
+        extra = _parsed(sys.argv)[1:]
         if extra:
             raise UserError(f"unexpected argument '{extra[0]}'; see --help")
         from idql_tf.quiet import import_quietly

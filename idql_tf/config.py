@@ -131,6 +131,7 @@ def _parse(name: str, text: str) -> None:
         SyntaxError,
         TypeError,
         AttributeError,
+        RecursionError,
         tokenize.TokenError,
     ) as error:
         message = " ".join(str(error).split())

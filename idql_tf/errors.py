@@ -1,5 +1,6 @@
 """The one exception that means: the user gave us something we cannot use."""
 
+import math
 import numbers
 from typing import Any
 
@@ -12,8 +13,8 @@ class UserError(ValueError):
     """
 
 
-def check_count(name: str, value: Any, least: int = 1) -> None:
-    """Refuses what is no integer from `least` up.
+def check_count(name: str, value: Any, least: int = 1, most: int = 2**31 - 1) -> None:
+    """Refuses what is no integer from `least` to `most`.
 
     Raises:
       UserError: so.
@@ -21,3 +22,21 @@ def check_count(name: str, value: Any, least: int = 1) -> None:
     is_integer = isinstance(value, numbers.Integral) and not isinstance(value, bool)
     if not is_integer or value < least:
         raise UserError(f"{name} is {value!r}; expected an integer >= {least}")
+    if value > most:
+        raise UserError(f"{name} is {value!s:.30}; expected an integer up to {most:,}")
+
+
+def check_number(
+    name: str, value: Any, least: float = 0.0, most: float = math.inf
+) -> None:
+    """Refuses what is no finite number from `least` to `most`.
+
+    Raises:
+      UserError: so.
+    """
+    is_number = isinstance(value, numbers.Real) and not isinstance(value, bool)
+    if not is_number or not least <= value <= most or math.isinf(value):
+        limit = "" if math.isinf(most) else f" to {most:g}"
+        raise UserError(
+            f"{name} is {value!r:.60}; expected a finite number from {least:g}{limit}"
+        )

@@ -6,8 +6,6 @@ the exported model.
 
 from __future__ import annotations
 
-import math
-import numbers
 from typing import NamedTuple
 
 import gin
@@ -16,10 +14,12 @@ import tensorflow as tf
 
 from idql_tf.behavior.updates import Behavior
 from idql_tf.critic.updates import Critic
-from idql_tf.errors import UserError, check_count
+from idql_tf.errors import UserError, check_count, check_number
 from idql_tf.nn import fused, randomness
 
 METHODS = ("argmax", "implicit", "softmax")
+# Observations times candidates times widths are counted in int32 somewhere below.
+MOST_CANDIDATES = 100_000
 
 
 def check_method(method: str, num_candidates: int) -> None:
@@ -30,7 +30,7 @@ def check_method(method: str, num_candidates: int) -> None:
     """
     if method not in METHODS:
         raise UserError(f"extraction is {method!r}; expected one of {METHODS}")
-    check_count("num_candidates", num_candidates)
+    check_count("num_candidates", num_candidates, most=MOST_CANDIDATES)
 
 
 def check_temperature(temperature: tf.Tensor | float) -> None:
@@ -39,14 +39,12 @@ def check_temperature(temperature: tf.Tensor | float) -> None:
     Raises:
       UserError: it is a Python value, and no finite number from 0 up.
     """
-    is_number = isinstance(temperature, numbers.Real | np.ndarray)
-    if not tf.is_tensor(temperature) and not (
-        is_number and np.ndim(temperature) == 0 and 0.0 <= temperature < math.inf
-    ):
-        raise UserError(
-            f"the temperature of softmax extraction is {temperature!r}; expected a "
-            "finite number, at least 0"
-        )
+    if tf.is_tensor(temperature):
+        return
+    if isinstance(temperature, np.ndarray) and temperature.ndim == 0:
+        temperature = temperature.item()
+    most = float(np.finfo(np.float32).max)
+    check_number("the temperature of softmax extraction", temperature, most=most)
 
 
 @gin.configurable("extract")

@@ -43,12 +43,29 @@ def write_atomically(path: pathlib.Path, text: str) -> None:
         file.write(text)
 
 
+def check_plain(path: pathlib.Path) -> None:
+    """Refuses a path in which TensorFlow would read patterns, or that is no text.
+
+    Raises:
+      UserError: so.
+    """
+    name = str(path.absolute())
+    odd = sorted({c for c in name if c in "[]*?\\" or "\ud800" <= c <= "\udfff"})
+    if odd:
+        raise UserError(
+            f"{name!r} contains {' '.join(map(repr, odd))}, which TensorFlow cannot "
+            "have in a path; name or move it otherwise"
+        )
+
+
 def check_new(path: pathlib.Path) -> None:
     """Refuses a path that holds something, or that nothing can take the place of.
 
     Raises:
-      UserError: it exists and is not an empty directory, or is a link or a mount.
+      UserError: it exists and is not an empty directory, or is a link or a mount, or
+        is no path for TensorFlow.
     """
+    check_plain(path)
     if os.path.islink(path) or os.path.ismount(path):
         raise UserError(
             f"{path} exists and is a link or a mount; name a directory in it as "
@@ -87,7 +104,13 @@ def new_directory(path: pathlib.Path) -> Iterator[pathlib.Path]:
         ) from error
     try:
         yield partial
-        partial.rename(path)
+        try:
+            partial.rename(path)
+        except OSError as error:
+            raise UserError(
+                f"{path} has been made meanwhile by another program, or cannot be "
+                f"made ({error.strerror}); name another --output"
+            ) from error
     finally:
         shutil.rmtree(partial, ignore_errors=True)
 

@@ -40,6 +40,9 @@ def filtered_stderr(only_on_error: bool = False) -> Iterator[None]:
         try:
             yield
             wanted = not only_on_error
+        except (KeyboardInterrupt, SystemExit):
+            wanted = not only_on_error
+            raise
         finally:
             sys.stderr.flush()
             os.dup2(saved, 2)

@@ -32,6 +32,23 @@ def test_a_failure_leaves_nothing(tmp_path):
     assert [*tmp_path.rglob("*")] == [tmp_path / "new"]
 
 
+def test_who_comes_second_is_refused_and_leaves_nothing(tmp_path):
+    path = tmp_path / "it"
+    with (
+        pytest.raises(UserError, match="made meanwhile by another program"),
+        files.new_directory(path),
+    ):
+        path.mkdir()
+        (path / "data").write_text("first")
+    assert [*tmp_path.rglob("*")] == [path, path / "data"]
+
+
+@pytest.mark.parametrize("name", ["a[b", "a*", "a?", "a\\b", "a\udcff"])
+def test_paths_that_tensorflow_cannot_have_are_refused(tmp_path, name):
+    with pytest.raises(UserError, match="which TensorFlow cannot"):
+        files.check_plain(tmp_path / name / "model")
+
+
 @pytest.mark.parametrize("make", ["mkdir", "touch"])
 def test_what_exists_is_left_alone(tmp_path, make):
     path = tmp_path / "it"

@@ -13,6 +13,7 @@ from idql_tf.behavior.updates import Behavior
 from idql_tf.critic.objectives import Expectile, Exponential, Quantile
 from idql_tf.critic.updates import Critic
 from idql_tf.errors import UserError
+from idql_tf.online import settings as finetune
 from idql_tf.runs.directory import Run
 from idql_tf.runs.evaluation import Evaluator
 from idql_tf.training import offline
@@ -52,6 +53,7 @@ def test_base_binds_every_parameter_it_can():
     names = {
         offline.Settings: "train",
         Evaluator: "evaluate",
+        finetune.Settings: "finetune",
         extraction.configured_temperature: "extract",
     }
     given = {
@@ -59,7 +61,8 @@ def test_base_binds_every_parameter_it_can():
         **dict.fromkeys((Expectile, Quantile, Exponential, offline.Settings), set()),
         **dict.fromkeys((schedules.vp, schedules.cosine), {"num_steps"}),
         schedules.linear: {"num_steps"},
-        Evaluator: {"run", "learner", "console", "stop"},
+        Evaluator: {"run", "learner", "console", "stop", "phase"},
+        finetune.Settings: set(),
         extraction.configured_temperature: set(),
     }
     for configurable, passed in given.items():

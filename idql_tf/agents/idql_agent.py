@@ -18,6 +18,9 @@ from idql_tf.errors import UserError, check_count
 from idql_tf.policies import IdqlPolicy
 from idql_tf.policies.spaces import Spaces
 
+# Squares of gradients stay finite.
+_LARGEST = 1e9
+
 
 class IdqlLossInfo(NamedTuple):
     """The `extra` of a `LossInfo`: float32 scalars, means over the batch.
@@ -198,7 +201,7 @@ class IdqlAgent(tf_agent.TFAgent):
         )
         # One such row would turn every weight into NaN, for good.
         checked = (
-            tf.debugging.assert_all_finite(x, f"{name} of a batch not finite")
+            _within(x, f"{name} of a batch not finite, or beyond {_LARGEST:g}")
             for name, x in zip(batch._fields, batch, strict=True)
         )
         return CriticBatch(*(x[None] for x in checked))
@@ -248,6 +251,14 @@ class IdqlAgent(tf_agent.TFAgent):
                 for i, variable in enumerate(variables):
                     tag = f"Variables/{name}/{i}"
                     tf.summary.histogram(tag, variable, self.train_step_counter)
+
+
+def _within(x: tf.Tensor, message: str) -> tf.Tensor:
+    """Passes on what is finite and not so large that a squared gradient overflows."""
+    # Of NaN the comparison is false.
+    check = tf.debugging.assert_less_equal(tf.abs(x), _LARGEST, message)
+    with tf.control_dependencies([] if check is None else [check]):
+        return tf.identity(x)
 
 
 def _weights(given: types.Tensor | None, within_episode: tf.Tensor) -> tf.Tensor:

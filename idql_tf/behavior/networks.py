@@ -15,7 +15,7 @@ import gin
 import tensorflow as tf
 from tensorflow import keras
 
-from idql_tf.errors import UserError
+from idql_tf.errors import UserError, check_count
 from idql_tf.nn import dense, fused, randomness
 
 
@@ -49,6 +49,8 @@ class ScoreNetwork(keras.Model, abc.ABC):
             raise UserError(
                 f"condition_dims is {tuple(condition_dims)}; expected two layer sizes"
             )
+        for width in (hidden_dim, time_dim, *condition_dims):
+            check_count("a width of the score network", width)
         self._seeds = tuple(seeds)
         self._stack = (len(self._seeds),) if stacked else ()
         self._sizes = (action_size, observation_size)
@@ -168,6 +170,8 @@ class LnResnet(ScoreNetwork):
             activation,
             stacked,
         )
+        check_count("LnResnet.num_blocks", num_blocks)
+        check_count("LnResnet.expansion", expansion)
         if not 0.0 <= dropout_rate < 1.0:
             raise UserError(
                 f"LnResnet.dropout_rate is {dropout_rate}; expected 0 <= rate < 1"
@@ -236,6 +240,7 @@ class Mlp(ScoreNetwork):
             activation,
             stacked,
         )
+        check_count("Mlp.num_hidden", num_hidden)
         sizes = (*[hidden_dim] * num_hidden, action_size)
         self.hidden = dense.mlp_layers(sizes, self._seeds, self._stack, "score/hidden")
 

@@ -9,6 +9,7 @@ import tensorflow as tf
 
 from idql_tf.behavior import diffusion, schedules
 from idql_tf.behavior.networks import ScoreNetwork
+from idql_tf.errors import check_count, check_number
 from idql_tf.nn import randomness
 from idql_tf.nn.adam import Adam, cosine_decay, move_towards
 from idql_tf.nn.dense import weighted_mean
@@ -51,6 +52,13 @@ class Behavior(tf.Module):
         sampler_temperature: float = 1.0,
     ) -> None:
         super().__init__(name="behavior")
+        check_count("Behavior.num_diffusion_steps", num_diffusion_steps)
+        if decay_steps is not None:
+            check_count("Behavior.decay_steps", decay_steps)
+        check_number("Behavior.learning_rate", learning_rate)
+        check_number("Behavior.weight_decay", weight_decay)
+        check_number("Behavior.average_rate", average_rate, most=1.0)
+        check_number("Behavior.sampler_temperature", sampler_temperature)
         self.action_size = action_size
         self.seeds = tf.constant(seeds, tf.int64)
         self.score = network(observation_size, action_size, seeds)

@@ -10,7 +10,7 @@ import tensorflow as tf
 
 from idql_tf.critic.networks import QNetwork, VNetwork
 from idql_tf.critic.objectives import Objective
-from idql_tf.errors import UserError, check_count
+from idql_tf.errors import UserError, check_count, check_number
 from idql_tf.nn.adam import Adam, move_towards
 from idql_tf.nn.dense import weighted_mean
 
@@ -68,6 +68,9 @@ class Critic(tf.Module):
                 "@Quantile() or @Exponential()"
             )
         check_count("Critic.num_q", num_q)
+        check_number("Critic.discount", discount, most=1.0)
+        check_number("Critic.learning_rate", learning_rate)
+        check_number("Critic.target_rate", target_rate, most=1.0)
         for width in hidden_dims:
             check_count("a width of Critic.hidden_dims", width)
         self.objective, self.observation_size = objective, observation_size

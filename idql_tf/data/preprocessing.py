@@ -29,6 +29,8 @@ def key_order(
     if wanted is None:
         goal_environment = set(available) == set(_GOAL_KEYS)
         return _GOAL_KEYS if goal_environment else tuple(sorted(available))
+    if isinstance(wanted, str) or not isinstance(wanted, Sequence):
+        raise UserError(f"observation_keys is {wanted!r}; expected a list of keys")
     unknown = [key for key in wanted if key not in available]
     if unknown or not wanted or len(set(wanted)) < len(wanted):
         found = unknown[0] if unknown else list(wanted)

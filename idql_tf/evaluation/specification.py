@@ -12,6 +12,7 @@ from idql_tf.errors import UserError
 
 # Wider than float32, and no sum or square of a run's numbers overflows.
 LARGEST_NUMBER = 1e100
+LARGEST_FLOAT32 = 3e38
 # Integers up to here are exact as float64, which plots take.
 LARGEST_INTEGER = 2**53
 
@@ -27,7 +28,10 @@ def read(path: pathlib.Path) -> dict[str, Any]:
         spec = json.loads(path.read_text(encoding="utf-8"))
         json.dumps(spec, indent=2)  # Shown so later; fails on deeper nesting.
     except (OSError, RecursionError, ValueError) as error:
-        raise UserError(f"{path} is not JSON: {error!s:.200}") from error
+        raise UserError(
+            f"{path} is not JSON ({error!s:.200}); expected what train.py writes; "
+            "restore the file"
+        ) from error
     field = "the whole"
     try:
         if not isinstance(spec, dict):
@@ -36,13 +40,15 @@ def read(path: pathlib.Path) -> dict[str, Any]:
             if spec.get(field) is not None:
                 check(spec[field])
         field = "dataset"
+        dataset = spec.get("dataset") or {}
         for name, check in _DATASET_FIELDS.items():
             field = f"dataset.{name}"
-            value = (spec.get("dataset") or {}).get(name)
-            if value is not None:
-                check(value)
+            if name in dataset and (
+                name not in _MAY_BE_NULL or dataset[name] is not None
+            ):
+                check(dataset[name])
         field = "dataset or observation_statistics"
-        _check_sizes(spec.get("dataset") or {}, spec.get("observation_statistics"))
+        _check_sizes(dataset, spec.get("observation_statistics"))
     except (KeyError, OverflowError, TypeError, ValueError) as error:
         raise UserError(
             f"{path}: {field} is damaged ({error!s:.120}); expected what train.py "
@@ -99,6 +105,8 @@ def _list(value: Any) -> list[Any]:
 def _seeds(value: Any) -> None:
     for seed in _list(value):
         _count(seed)
+    if len(set(value)) < len(value):
+        raise ValueError("a seed is there twice")
 
 
 def _keys(value: Any) -> None:
@@ -114,8 +122,15 @@ def _methods(value: Any) -> None:
 
 def _rule(value: Any) -> None:
     _object(value)
+    _text(value.get("name", ""))
     for name in ("scale", "offset"):
         _number(value.get(name, 0))
+
+
+def _texts(value: Any) -> None:
+    _object(value)
+    for text in value.values():
+        _text(text)
 
 
 def _reference(value: Any) -> None:
@@ -123,6 +138,8 @@ def _reference(value: Any) -> None:
     _number(value["minimum"])
     _number(value["maximum"])
     _text(value["source"])
+    if not value["minimum"] < value["maximum"]:
+        raise ValueError("expected a minimum below the maximum")
     if len(value) > 3:
         raise TypeError(f"expected minimum, maximum and source, found {list(value)}")
 
@@ -136,6 +153,8 @@ def _size(value: Any) -> None:
 def _numbers(value: Any) -> None:
     for number in _list(value):
         _number(number)
+        if abs(number) > LARGEST_FLOAT32:
+            raise ValueError(f"{number} is beyond float32")
 
 
 def _statistics(value: Any) -> None:
@@ -179,7 +198,7 @@ _FIELDS = {
     "num_transitions": _count,
     "dataset_score": _score,
     "dataset_returns": _histogram,
-    "versions": _object,
+    "versions": _texts,
     "methods": _methods,
     "observation_statistics": _statistics,
 }
@@ -194,3 +213,4 @@ _DATASET_FIELDS = {
     "reference": _reference,
     "num_episodes": _count,
 }
+_MAY_BE_NULL = ("env_spec", "reference")

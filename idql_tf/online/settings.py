@@ -8,7 +8,7 @@ import math
 import gin
 
 from idql_tf import extraction
-from idql_tf.errors import UserError, check_count
+from idql_tf.errors import UserError, check_count, check_number
 from idql_tf.replay.layout import offline_part
 
 
@@ -57,13 +57,8 @@ class Settings:
             if field.type == "int":
                 least = 0 if field.name == "warm_start_steps" else 1
                 check_count(f"finetune.{field.name}", value, least)
-            elif field.type == "float" and not (
-                isinstance(value, int | float) and 0.0 <= value < math.inf
-            ):
-                raise UserError(
-                    f"finetune.{field.name} is {value!r}; expected a finite number, at "
-                    "least 0"
-                )
+            elif field.type == "float":
+                check_number(f"finetune.{field.name}", value)
         extraction.check_method(self.exploration, self.num_candidates)
         offline_part(1_000_000, self.offline_fraction)
         for name in ("log_every", "checkpoint_every", "evaluate_every"):

@@ -50,10 +50,10 @@ class Spaces:
         else:
             self.observation_keys = ()
         parts = self._parts(observation_spec)
-        if not all(isinstance(part, tf.TensorSpec) for part in parts):
+        if not parts or not all(map(_is_real, parts)):
             raise UserError(
-                f"the observation spec is {observation_spec}; expected a TensorSpec or "
-                "a dict of them"
+                f"the observation spec is {observation_spec}; expected a TensorSpec of "
+                "real numbers and known, positive sizes, or a dict of them"
             )
         self._shapes = [[None, *part.shape] for part in parts]
         self.observation_size = sum(part.shape.num_elements() for part in parts)
@@ -93,11 +93,20 @@ class Spaces:
         return [observation[key] for key in self.observation_keys]
 
 
+def _is_real(spec: object) -> bool:
+    return (
+        isinstance(spec, tf.TensorSpec)
+        and bool(spec.shape.num_elements())
+        and (spec.dtype.is_floating or spec.dtype.is_integer or spec.dtype.is_bool)
+    )
+
+
 def _bounds(spec: types.NestedTensorSpec) -> tuple[np.ndarray, np.ndarray]:
     if (
         not isinstance(spec, tensor_spec.BoundedTensorSpec)
         or not spec.dtype.is_floating
         or spec.shape.rank != 1
+        or not spec.shape[0]
     ):
         raise UserError(
             f"the action spec is {spec}; expected one bounded float vector [A]"

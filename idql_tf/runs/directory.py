@@ -51,20 +51,24 @@ class Run:
         return self.path / name
 
     @contextlib.contextmanager
-    def locked(self) -> Iterator[None]:
+    def locked(self, to_read: bool = False) -> Iterator[None]:
         """Keeps other programs from writing into the run at the same time.
+
+        Args:
+          to_read: let others read too.
 
         Raises:
           UserError: another program is at work on it.
         """
         descriptor = os.open(self.path, os.O_RDONLY)
+        kind = fcntl.LOCK_SH if to_read else fcntl.LOCK_EX
         try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            fcntl.flock(descriptor, kind | fcntl.LOCK_NB)
             yield
         except BlockingIOError as error:
             raise UserError(
-                f"{self.path} is in use by another train.py or evaluate.py; wait for "
-                "it to end, or name another --run_dir"
+                f"{self.path} is in use by another program; wait for it to end, or "
+                "name another --run_dir"
             ) from error
         finally:
             os.close(descriptor)
@@ -77,6 +81,7 @@ def check(run: Run) -> None:
       UserError: the directory holds something else, or a run with another
         configuration, dataset or seeds.
     """
+    files.check_plain(run.path)
     existing = next(p for p in (run.path, *run.path.absolute().parents) if p.exists())
     if not existing.is_dir():
         raise UserError(f"{existing} is a file; expected a directory for the run")

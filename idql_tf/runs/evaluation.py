@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 from collections.abc import Callable, Sequence
 
 import gin
@@ -14,7 +13,8 @@ from rich.progress import Progress
 from idql_tf import extraction
 from idql_tf.columns import EVALUATION_COLUMNS
 from idql_tf.data import scores
-from idql_tf.evaluation import maze_picture, report, rollouts, summary
+from idql_tf.errors import check_count
+from idql_tf.evaluation import maze_picture, records, report, rollouts, summary
 from idql_tf.evaluation.rollouts import Episodes
 from idql_tf.nn import dense
 from idql_tf.runs.directory import Run
@@ -54,6 +54,9 @@ class Evaluator:
         self.methods = [(str(name), int(count)) for name, count in methods]
         for method in self.methods:
             extraction.check_method(*method)
+        extraction.check_temperature(extraction.configured_temperature())
+        check_count("evaluate.evaluation_seed", evaluation_seed, 0)
+        check_count("evaluate.max_parallel", max_parallel)
         self._run, self._learner, self._console = run, learner, console
         self._stop, self._phase = stop, phase
         self._seed, self._max_parallel = evaluation_seed, max_parallel
@@ -100,15 +103,15 @@ class Evaluator:
 
     def _recorded(self, step: int, episodes: int) -> set[Method]:
         """Methods of which every seed has these episodes at this step."""
-        if not self._file.exists():
-            return set()
-        with open(self._file, newline="") as file:
-            rows = [row for row in csv.DictReader(file) if row["step"] == str(step)]
-        found: dict[Method, set[tuple[str, int]]] = {}
-        for row in rows:
-            method = (row["extraction"], int(row["num_candidates"]))
-            found.setdefault(method, set()).add((row["seed"], int(row["episode"])))
-        wanted = {(str(s), e) for s in self._run.seeds for e in range(episodes)}
+        table = records.read_run(self._run.path).evaluations
+        names = ("extraction", "num_candidates", "seed", "episode")
+        here = table["phase"] == records.PHASES.index(self._phase)
+        here &= table["step"] == step
+        found: dict[Method, set[tuple[int, int]]] = {}
+        columns = (table[name][here].tolist() for name in names)
+        for name, count, seed, episode in zip(*columns, strict=True):
+            found.setdefault((name, count), set()).add((seed, episode))
+        wanted = {(s, e) for s in self._run.seeds for e in range(episodes)}
         return {method for method, episodes_ in found.items() if wanted <= episodes_}
 
     def _episodes(self, method: Method, episodes: int) -> Episodes:

@@ -94,7 +94,7 @@ def finetune(
     fraction = offline_settings.validation_fraction
     placed = arrays.to_device(transitions, run.rule, fraction)
     updates = FinetuneUpdates(learner, placed, mirror, settings.offline_fraction)
-    with source.locked():
+    with source.locked(to_read=True):
         jobs.restore_trained(source, learner, 1, console)
     directory.begin(run, transitions, evaluator.methods)
     with run.locked(), stop, _serving(sizes, settings, transitions, run) as client:

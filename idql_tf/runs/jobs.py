@@ -52,9 +52,9 @@ def train(
     if run.info.env_spec is not None:
         rollouts.check(run.info)
     _describe(console, run, len(transitions))
+    placed = arrays.to_device(transitions, rule, settings.validation_fraction)
     directory.begin(run, transitions, evaluator.methods)
     with run.locked(), stop:
-        placed = arrays.to_device(transitions, rule, settings.validation_fraction)
         # From here the device's copy is the only one.
         del transitions
         try:
@@ -157,7 +157,7 @@ def configured(make: Callable[[], _Made]) -> _Made:
         return make()
     except UserError:
         raise
-    except (TypeError, ValueError, KeyError) as error:
+    except (ArithmeticError, KeyError, RecursionError, TypeError, ValueError) as error:
         raise UserError(f"the configuration cannot be used: {error}") from error
 
 

@@ -63,7 +63,7 @@ def restore(run: Run) -> IdqlLearner:
       UserError: there is no checkpoint, or none that fits.
     """
     learner = jobs.make_learner(run)
-    with run.locked():
+    with run.locked(to_read=True):
         console = Console(stderr=True, soft_wrap=True)
         jobs.restore_trained(run, learner, 1, console)
     return learner

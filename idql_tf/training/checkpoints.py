@@ -6,6 +6,7 @@ import pathlib
 
 import tensorflow as tf
 
+from idql_tf import files
 from idql_tf.errors import UserError
 from idql_tf.training.learner import IdqlLearner
 
@@ -31,6 +32,9 @@ class Checkpoints:
       keep: how many of the newest are kept.
       env_step: counter that is saved too and names the checkpoints; None takes the
         learner's critic step.
+
+    Raises:
+      UserError: the directory cannot hold them.
     """
 
     def __init__(
@@ -45,12 +49,19 @@ class Checkpoints:
             parts["env_step"] = env_step
         self._step = learner.critic_step if env_step is None else env_step
         self._checkpoint = tf.train.Checkpoint(**parts)
-        if not _state_is_sound(directory):
-            # It names the checkpoints; the next one makes it anew.
-            (directory / "checkpoint").unlink(missing_ok=True)
-        self._manager = tf.train.CheckpointManager(
-            self._checkpoint, str(directory), keep, checkpoint_name="step"
-        )
+        files.check_plain(directory)
+        try:
+            if not _state_is_sound(directory):
+                # It names the checkpoints; the next one makes it anew.
+                (directory / "checkpoint").unlink(missing_ok=True)
+            self._manager = tf.train.CheckpointManager(
+                self._checkpoint, str(directory), keep, checkpoint_name="step"
+            )
+        except (OSError, tf.errors.OpError) as error:
+            raise UserError(
+                f"{directory} cannot hold checkpoints ({error!s:.120}); restore the "
+                "folder, or move away what has its place"
+            ) from error
         self._directory = directory
         self.skipped: list[str] = []
 
@@ -65,8 +76,9 @@ class Checkpoints:
         run that then began anew would overwrite what is there.
         """
         indices = self._directory.glob("step-*.index")
-        steps = [int(p.stem.removeprefix("step-")) for p in indices]
-        return [str(self._directory / f"step-{step}") for step in sorted(steps)[::-1]]
+        steps = [path.stem.removeprefix("step-") for path in indices]
+        numbers = sorted((int(s) for s in steps if s.isdecimal()), reverse=True)
+        return [str(self._directory / f"step-{number}") for number in numbers]
 
     def restore(self) -> int | None:
         """Loads the newest checkpoint that can be read; `skipped` names the others.

@@ -134,7 +134,12 @@ NUMBERS = ("observation", "action", "reward", "discount", "next_observation")
 # An infinite action is clipped to its bound, as any other.
 @pytest.mark.parametrize(
     ("name", "bad"),
-    [(n, x) for n in NUMBERS for x in (np.nan, np.inf) if (n, x) != ("action", np.inf)],
+    [
+        (n, x)
+        for n in NUMBERS
+        for x in (np.nan, np.inf, 1e10)
+        if (n, x) != ("action", np.inf)
+    ],
 )
 def test_a_batch_that_is_not_finite_is_refused_and_changes_nothing(name, bad):
     agent, rows = _agent(), make_rows()

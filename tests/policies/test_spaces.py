@@ -155,10 +155,15 @@ HUGE = np.finfo(np.float32).max
             (GOAL["observation"],) * 2,
             _bounded(),
             None,
-            "expected a TensorSpec or a dict",
+            "expected a TensorSpec of real",
         ),
-        ({"a": GOAL}, _bounded(), None, "'a': {.*expected a TensorSpec or a dict"),
-        ({}, _bounded(), None, "spec is {}; expected a TensorSpec or a dict"),
+        ({"a": GOAL}, _bounded(), None, "'a': {.*expected a TensorSpec of real"),
+        ({}, _bounded(), None, "spec is {}; expected a TensorSpec of real"),
+        (tf.TensorSpec([0], F32), _bounded(), None, "expected a TensorSpec of real"),
+        (tf.TensorSpec([None], F32), _bounded(), None, "known, positive sizes"),
+        (tf.TensorSpec([3], tf.string), _bounded(), None, "expected a TensorSpec of r"),
+        (None, _bounded((0,), -1.0, 1.0), None, "expected one bounded float vector"),
+        (GOAL, _bounded(), 5, "observation_keys is 5; expected a list"),
     ],
 )
 def test_other_specs_are_refused(observation_spec, action_spec, keys, message):

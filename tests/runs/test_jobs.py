@@ -4,6 +4,7 @@ import csv
 import json
 import os
 import pathlib
+import shutil
 import signal
 import subprocess
 import time
@@ -176,6 +177,55 @@ def test_bad_usage_is_one_line_and_exit_2(tmp_path, args, words):
     command = script("train.py", f"--run_dir={run_dir}", *args)
     check_refused(run_warm(command), *words)
     assert not run_dir.exists()
+
+
+@pytest.mark.parametrize(
+    "param, words",
+    [
+        ("evaluate.evaluation_seed='a'", ["evaluation_seed is 'a'", "integer >= 0"]),
+        ("evaluate.evaluation_seed=-1", ["evaluation_seed is -1"]),
+        ("evaluate.max_parallel=0", ["max_parallel is 0"]),
+        ("evaluate.methods=[('argmax', 2147483648)]", ["integer up to 100,000"]),
+        ("extract.temperature='a'", ["temperature of softmax extraction is 'a'"]),
+        ("train.validation_fraction=0.999999", ["leaves none of the 1500"]),
+        ("LnResnet.hidden_dim=0", ["a width of the score network is 0"]),
+        ("LnResnet.num_blocks=-1", ["num_blocks is -1"]),
+        ("Critic.learning_rate='a'", ["Critic.learning_rate is 'a'"]),
+        ("Critic.discount=1.5", ["Critic.discount is 1.5", "from 0 to 1"]),
+        ("Behavior.decay_steps='a'", ["Behavior.decay_steps is 'a'"]),
+        ("Expectile.tau=" + 3_000 * "[", ["--gin_param"]),
+    ],
+)
+def test_what_cannot_work_is_refused_before_anything_is_written(
+    maze, tmp_path, param, words
+):
+    command = train(maze, tmp_path / "run", params=[*SMALL, param])
+    check_refused(run_warm(command), *words)
+    assert not (tmp_path / "run").exists()
+
+
+def test_a_path_that_tensorflow_cannot_have_is_refused(maze, tmp_path):
+    result = run_warm(train(maze, tmp_path / "run[1]"))
+    check_refused(result, "run[1]' contains '[' ']'", "name or move it otherwise")
+    assert not [*tmp_path.iterdir()]
+
+
+@pytest.mark.parametrize(
+    "row", ["offline,3000", "offline,3000,0,argmax,x,0,1,2,3,", "\xff"]
+)
+def test_a_torn_row_of_evaluations_is_evaluated_again(finished, tmp_path, row):
+    run_dir = tmp_path / "run"
+    shutil.copytree(finished[0], run_dir)
+    file = run_dir / "evaluations.csv"
+    whole = file.read_text()
+    file.write_bytes(whole.encode() + row.encode("latin1"))
+    command = script("evaluate.py", f"--run_dir={run_dir}", "--episodes=2")
+    result = run_warm(command)
+    if row == "\xff":
+        check_refused(result, "evaluations.csv", "cannot be read as text")
+    else:
+        assert result.returncode == 0, result.stderr
+        assert file.read_text() == whole + (row + "\n" if "x" in row else "")
 
 
 def test_an_unknown_environment_is_refused(maze, tmp_path):

@@ -102,6 +102,16 @@ def test_checkpoints_are_found_without_the_file_that_names_them(tmp_path, damage
     assert checkpoints.restore() == 60 and checkpoints.skipped == []
 
 
+def test_a_folder_with_other_things_in_it(tmp_path):
+    _train(tmp_path)
+    (tmp_path / "checkpoints" / "step-abc.index").write_text("")
+    learner = tiny.learner((1, 2))
+    assert Checkpoints(tmp_path / "checkpoints", learner, 2).restore() == 60
+    (tmp_path / "file").write_text("")
+    with pytest.raises(UserError, match="file cannot hold checkpoints"):
+        Checkpoints(tmp_path / "file", learner, 2)
+
+
 def test_only_the_last_checkpoints_are_kept(tmp_path):
     _train(tmp_path)
     kept = {p.name for p in (tmp_path / "checkpoints").glob("*.index")}
