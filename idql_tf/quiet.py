@@ -9,7 +9,7 @@ import tempfile
 import warnings
 from collections.abc import Iterator
 
-# Lines that TensorFlow 2.15, gym 0.23 and gymnasium-robotics print at their import
+# Lines that TensorFlow 2.15, gym 0.23, gymnasium-robotics and Reverb print at import
 # or first use whether or not anything is wrong.
 _HARMLESS = (
     "Unable to register cuDNN factory",
@@ -22,6 +22,7 @@ _HARMLESS = (
     "All log messages before absl::InitializeLog()",
     "Compiled cluster using XLA!",
     "SetPriority unimplemented for this stream",
+    "Sampler and server are owned by the same process",
 )
 
 

@@ -52,12 +52,18 @@ WARM = multiprocessing.get_context("forkserver")
 WARM.set_forkserver_preload(["idql_tf.config", "idql_tf.runs.export"])
 
 
+def start_warm(command, folder):
+    """Starts a script without the cost of its imports; 1 and 2 are what it prints."""
+    arguments = command[1:], folder, dict(os.environ)
+    process = WARM.Process(target=_in_fork, args=arguments)
+    process.start()
+    return process
+
+
 def run_warm(command):
-    """As `run`, but for the imports: not for what they print, nor for kills."""
+    """As `run`, but for the imports: not for what these print."""
     with tempfile.TemporaryDirectory() as folder:
-        arguments = command[1:], folder, dict(os.environ)
-        process = WARM.Process(target=_in_fork, args=arguments)
-        process.start()
+        process = start_warm(command, folder)
         process.join(300)
         assert process.exitcode is not None, f"{command} does not end"
         printed = [(pathlib.Path(folder) / str(fd)).read_text() for fd in (1, 2)]

@@ -6,6 +6,7 @@ import collections
 
 import numpy as np
 
+from idql_tf.quiet import filtered_stderr
 from idql_tf.replay import deadlines
 from idql_tf.replay.layout import pack
 from idql_tf.replay.library import reverb
@@ -43,13 +44,16 @@ class Feed:
     def _sample(self) -> list[dict[str, np.ndarray]]:
         waiting = self._client.server_info(timeout=int(self._deadline))[FRESH]
         # Asked for one more than there is, the generator would wait for it.
+        if not waiting.current_size:
+            return []
         samples = self._client.sample(
             FRESH,
             waiting.current_size,
             emit_timesteps=False,
             unpack_as_table_signature=True,
         )
-        return [sample.data for sample in samples] if waiting.current_size else []
+        with filtered_stderr():
+            return [sample.data for sample in samples]
 
     def _is_new(self, actor: np.int64, number: np.int64) -> bool:
         return self._seen[int(actor)].add(int(number))

@@ -131,14 +131,14 @@ def test_a_small_batch_of_unknown_size_changes_nothing(updates, size):
 NUMBERS = ("observation", "action", "reward", "discount", "next_observation")
 
 
-# An infinite action is clipped to its bound, as any other.
+# A large action is clipped to its bound, as any other.
 @pytest.mark.parametrize(
     ("name", "bad"),
     [
-        (n, x)
-        for n in NUMBERS
-        for x in (np.nan, np.inf, 1e10)
-        if (n, x) != ("action", np.inf)
+        (name, bad)
+        for name in NUMBERS
+        for bad in (np.nan, np.inf, 1e10)
+        if name != "action" or np.isnan(bad)
     ],
 )
 def test_a_batch_that_is_not_finite_is_refused_and_changes_nothing(name, bad):
