@@ -32,6 +32,9 @@ NUM_ENV_STEPS = flags.DEFINE_integer(
 OUTPUT_DIR = flags.DEFINE_string(
     "output_dir", None, "The new run; by default RUN_DIR-MODE."
 )
+ENV_ID = flags.DEFINE_string(
+    "env_id", None, "MODULE:ID of the run's own environment, to import its module."
+)
 cli.define_gin_flags()
 
 
@@ -45,6 +48,7 @@ def main() -> int:
         OUTPUT_DIR.value,
         flags.FLAGS.gin_file,
         flags.FLAGS.gin_param,
+        ENV_ID.value,
     )
 
 

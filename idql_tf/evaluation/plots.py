@@ -107,7 +107,7 @@ def learning_curves(run: RunFiles, dataset_score: float | None = None) -> str | 
         if column == "normalized_score" and dataset_score is not None:
             axes.axhline(dataset_score, color=GREY, ls="--", lw=1.5, label="The data")
         axes.set_ylabel(label)
-        _updates_axis(axes, "critic updates")
+        _updates_axis(axes, _steps_name([run]))
         handles, labels = axes.get_legend_handles_labels()
         figure.legend(handles, labels, loc="outside upper left", ncols=4)
         return to_svg(figure)
@@ -133,7 +133,7 @@ def comparison(runs: Sequence[RunFiles]) -> str | None:
                     label = f"{name}, N = {method.num_candidates}"
                     _curve(axes, run, method, column, colour, label, style, thin=False)
         axes.set_ylabel(_LABELS[column])
-        _updates_axis(axes, "critic updates")
+        _updates_axis(axes, _steps_name(runs))
         handles, labels = axes.get_legend_handles_labels()
         figure.legend(handles, labels, loc="outside upper left", ncols=2)
         return to_svg(figure)
@@ -178,7 +178,8 @@ def training_metrics(run: RunFiles) -> str | None:
             axes.set_title(title)
             axes.set_ylabel(unit)
             kind = "critic" if train.startswith("critic") else "behaviour model"
-            _updates_axis(axes, f"{kind} updates")
+            online = records.is_online(run)
+            _updates_axis(axes, _steps_name([run]) if online else f"{kind} updates")
         return to_svg(figure)
 
 
@@ -284,6 +285,13 @@ def _metric(
         for row in values:
             axes.plot(steps, row, color=colour, lw=0.6, alpha=0.5)
     axes.plot(steps, nanmean(values), color=colour, lw=1.6, label=label)
+
+
+def _steps_name(runs: Sequence[RunFiles]) -> str:
+    """What evaluations are counted in: offline updates or online steps."""
+    kinds = {records.is_online(run) for run in runs}
+    names = {False: "critic updates", True: "environment steps online"}
+    return " or ".join(names[kind] for kind in sorted(kinds))
 
 
 def _updates_axis(axes: Axes, name: str) -> None:

@@ -33,12 +33,16 @@ def signed(value: float) -> str:
     return f"{'+' if value >= 0 else '−'}{number(abs(value))}"
 
 
+_UNITS = {"offline": "critic updates", "online": "environment steps online"}
+
+
 def _level(entry: dict[str, Any]) -> str:
     measure, seeds = primary(entry), len(entry["seeds"])
     unit = "a normalised score of" if measure == "score" else "a return of"
     counted = "1 seed" if seeds == 1 else f"{seeds} seeds"
     text = (
-        f"After {entry['step']:,} critic updates, {entry['label']} reaches {unit} "
+        f"After {entry['step']:,} {_UNITS[entry['phase']]}, {entry['label']} reaches "
+        f"{unit} "
         f"{number(entry[measure]['mean'])}: the mean over {counted} of "
         f"{entry['episodes_per_seed']} episodes each"
     )

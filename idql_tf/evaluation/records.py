@@ -125,6 +125,11 @@ class Curve:
         return steps
 
 
+def is_online(run: RunFiles) -> bool:
+    """Whether a run is a finetuned one, counted in environment steps."""
+    return bool(run.spec.get("finetuned_from"))
+
+
 def read_run(run_dir: str | pathlib.Path) -> RunFiles:
     """Reads a run directory (contract C3).
 

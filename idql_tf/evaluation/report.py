@@ -58,7 +58,8 @@ def render(runs: Sequence[RunFiles]) -> str:
     pairs = [(run, summaries.summarize(run)) for run in runs]
     if len(pairs) == 1:
         run, summary = pairs[0]
-        title = f"{facts.task(run)}: offline training with IDQL"
+        kind = "online finetuning" if records.is_online(run) else "offline training"
+        title = f"{facts.task(run)}: {kind} with IDQL"
         body = _header(title, facts.headline(run, summary)) + _run_sections(
             run, summary
         )

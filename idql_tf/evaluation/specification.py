@@ -195,6 +195,7 @@ _FIELDS = {
     "reward_rule": _rule,
     "seeds": _seeds,
     "env_id": _text,
+    "finetuned_from": _text,
     "num_transitions": _count,
     "dataset_score": _score,
     "dataset_returns": _histogram,

@@ -53,7 +53,6 @@ class Actor:
             [lambda: factory.make(str(info.env_spec))] * int(np.prod(self._shape)),
             autoreset_mode=AutoresetMode.DISABLED,
         )
-        self._number, self._items = number, 0
         self._steps = first_step
         self._episode = np.zeros(self._shape, np.int64)
         self._returns = np.zeros(self._shape)
@@ -87,6 +86,12 @@ class Actor:
             np.reshape(x, self._shape) for x in (rewards, terminated, truncated)
         )
         following = self._flatten(found)
+        if not (np.isfinite(following).all() and np.isfinite(rewards).all()):
+            raise FloatingPointError(
+                "the environment gave a non-finite observation or reward, step "
+                f"{self._steps}; nothing of this step was kept; see "
+                f"{str(self._info.env_spec):.80}"
+            )
         item = {
             "observations": self._observations,
             "actions": actions,

@@ -39,16 +39,19 @@ class Replay:
         self._unsaved: list[np.ndarray] = []
 
     def pass_on(self, item: dict[str, np.ndarray], number: int) -> None:
-        """Sends an item to the server and takes what is there into the mirror.
+        """Sends an item to the server and takes it from there into the mirror.
 
         Raises:
-          ReplayTimeout: the server does not answer.
+          ReplayTimeout: the server does not answer, or has lost the item.
         """
+        wanted = int(self._mirror.inserted) + len(item["rewards"])
         self._writer.write(item | {"origin": np.array([0, number])})
         self._writer.flush()
-        for rows in self._feed.take():
-            self._mirror.append(rows)
-            self._unsaved.append(rows)
+        # A checkpoint counts on every step being in the mirror.
+        while int(self._mirror.inserted) < wanted:
+            for rows in self._feed.take(at_least_one=True):
+                self._mirror.append(rows)
+                self._unsaved.append(rows)
 
     def save(self) -> None:
         """Writes to the journal what came since the last call."""
@@ -66,7 +69,6 @@ def finetune(
     replay: Replay,
     settings: Settings,
     num_env_steps: int,
-    env_step: tf.Variable,
     checkpoints: Checkpoints,
     log: MetricsLog,
     evaluate: Callable[[int], None],
@@ -83,8 +85,7 @@ def finetune(
       replay: between the two.
       settings: budget and rhythm.
       num_env_steps: environment steps of each seed in all.
-      env_step: counts them; saved with the checkpoints.
-      checkpoints: of the learner and `env_step`.
+      checkpoints: of the learner.
       log: where metrics go.
       evaluate: called with the step wherever an evaluation is due, and at the start;
         must not repeat work already recorded.
@@ -96,7 +97,7 @@ def finetune(
       ReplayTimeout: the server does not answer.
       FloatingPointError: a loss or an action became non-finite.
     """
-    step = start = int(env_step)
+    step = start = int(learner.env_step)
     updated = [int(learner.critic_step), int(learner.behavior_step)]
     before = [
         count - due for count, due in zip(updated, _due(settings, start), strict=True)
@@ -115,7 +116,7 @@ def finetune(
             metrics = updates.train(*counts) if any(counts) else {}
             updated = due
             meter.add(metrics, finished, step)
-            env_step.assign(step)
+            learner.env_step.assign(step)
             progress.update(task, completed=step)
             evaluation_due = settings.is_due(
                 settings.evaluate_every, step, num_env_steps
@@ -169,8 +170,10 @@ class _Meter:
             ]
             if all(values):
                 rows[f"collect/{name}"] = np.array([np.mean(v) for v in values])
+        if {e.seed for e in self._episodes} == set(seeds):
+            self._episodes = []
         counters = self._learner.critic_step, self._learner.behavior_step
         for name, counter in zip(("critic", "behavior"), counters, strict=True):
             rows[f"{name}/updates"] = np.full(len(seeds), int(counter))
         self._log.write(rows, step, step)
-        self._updates, self._episodes = [], []
+        self._updates = []

@@ -9,7 +9,13 @@ import gin
 
 from idql_tf import extraction
 from idql_tf.errors import UserError, check_count, check_number
-from idql_tf.replay.layout import offline_part
+
+_MOST = {
+    "critic_updates_per_step": 1e6,
+    "behavior_updates_per_step": 1e6,
+    "offline_fraction": 1.0,
+    "deadline_seconds": 1e6,
+}
 
 
 @gin.configurable("finetune")
@@ -58,9 +64,8 @@ class Settings:
                 least = 0 if field.name == "warm_start_steps" else 1
                 check_count(f"finetune.{field.name}", value, least)
             elif field.type == "float":
-                check_number(f"finetune.{field.name}", value)
+                check_number(f"finetune.{field.name}", value, most=_MOST[field.name])
         extraction.check_method(self.exploration, self.num_candidates)
-        offline_part(1_000_000, self.offline_fraction)
         for name in ("log_every", "checkpoint_every", "evaluate_every"):
             if getattr(self, name) % self.num_environments:
                 raise UserError(

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import collections
+import functools
+import math
 
 import numpy as np
 
@@ -30,30 +32,41 @@ class Feed:
             _Numbers
         )
 
-    def take(self) -> list[np.ndarray]:
-        """Takes all items waiting, as packed rows [E, S, W]; none if there are none.
+    def take(self, at_least_one: bool = False) -> list[np.ndarray]:
+        """Takes all items waiting, as packed rows [E, S, W].
+
+        Args:
+          at_least_one: wait for an item if there is none.
 
         Raises:
-          ReplayTimeout: the server does not answer.
+          ReplayTimeout: the server does not answer, or no item comes.
         """
-        items = deadlines.within(
-            self._deadline, self._client, "taking new transitions", self._sample
-        )
+        what = "taking new transitions"
+        call = functools.partial(self._sample, at_least_one)
+        try:
+            # Held here and not in the thread, which may be left behind.
+            with filtered_stderr():
+                items = deadlines.within(self._deadline, self._client, what, call)
+        except (reverb.errors.ReverbError, RuntimeError) as error:
+            if isinstance(error, deadlines.ReplayTimeout):
+                raise
+            raise deadlines.timed_out(self._deadline, self._client, what) from error
         return [pack(item) for item in items if self._is_new(*item["origin"])]
 
-    def _sample(self) -> list[dict[str, np.ndarray]]:
-        waiting = self._client.server_info(timeout=int(self._deadline))[FRESH]
+    def _sample(self, at_least_one: bool) -> list[dict[str, np.ndarray]]:
+        timeout = max(1, math.ceil(self._deadline))
+        waiting = self._client.server_info(timeout=timeout)[FRESH]
         # Asked for one more than there is, the generator would wait for it.
-        if not waiting.current_size:
+        count = max(waiting.current_size, int(at_least_one))
+        if not count:
             return []
         samples = self._client.sample(
             FRESH,
-            waiting.current_size,
+            count,
             emit_timesteps=False,
             unpack_as_table_signature=True,
         )
-        with filtered_stderr():
-            return [sample.data for sample in samples]
+        return [sample.data for sample in samples]
 
     def _is_new(self, actor: np.int64, number: np.int64) -> bool:
         return self._seen[int(actor)].add(int(number))

@@ -15,11 +15,12 @@ class Journal:
 
     Args:
       folder: where they are; made when there is something to write.
-      capacity: rows needed; files that hold older ones alone are removed.
+      capacity: rows that a mirror holds.
+      keep: checkpoints kept; files that none of the last ones needs are removed.
     """
 
-    def __init__(self, folder: pathlib.Path, capacity: int) -> None:
-        self._folder, self._capacity = folder, capacity
+    def __init__(self, folder: pathlib.Path, capacity: int, keep: int) -> None:
+        self._folder, self._capacity, self._keep = folder, capacity, keep
 
     def write(self, first: int, rows: np.ndarray) -> None:
         """Adds rows, the first of which is number `first`; nothing if there are none.
@@ -31,10 +32,12 @@ class Journal:
             return
         with files.replacing(self._folder / f"{first:012d}.npy", "wb") as file:
             np.save(file, rows, allow_pickle=False)
-        ends = {path: _first(path) for path in self._files()}
-        following = sorted(ends.values())[1:] + [first + len(rows)]
-        for path, end in zip(sorted(ends), following, strict=True):
-            if end <= first + len(rows) - self._capacity:
+        paths = self._files()
+        ends = [*map(_first, paths[1:]), first + len(rows)]
+        # Every checkpoint ends a file; this is where the oldest one kept does.
+        oldest = ends[-min(self._keep, len(ends))]
+        for path, end in zip(paths, ends, strict=True):
+            if end <= oldest - self._capacity:
                 path.unlink()
 
     def read(self, count: int) -> np.ndarray | None:
@@ -56,13 +59,16 @@ class Journal:
                 path.unlink()
                 continue
             try:
-                part = np.load(path, allow_pickle=False)[: count - first]
+                part = np.load(path, allow_pickle=False)
+                if part.ndim != 3 or part.dtype != np.float32:
+                    raise ValueError(f"{part.dtype} of shape {part.shape}")
             except (OSError, ValueError, EOFError) as error:
                 raise UserError(
                     f"{path} is damaged ({error!s:.100}); restore it, or start a new "
                     "run"
                 ) from error
-            if expected not in (None, first) or part.ndim != 3:
+            part = part[: count - first]
+            if expected not in (None, first):
                 raise UserError(
                     f"{self._folder} has transitions up to {expected}, then from "
                     f"{first}; restore the missing file, or start a new run"
@@ -70,10 +76,11 @@ class Journal:
             parts, expected = [*parts, part], first + len(part)
         if not count:
             return None
-        if expected != count:
+        rows = sum(map(len, parts))
+        if expected != count or rows < min(count, self._capacity):
             raise UserError(
-                f"{self._folder} has transitions up to {expected or 0}; the checkpoint "
-                f"has {count}; restore the missing file, or start a new run"
+                f"{self._folder} has {rows} transitions up to {expected or 0}; the "
+                f"checkpoint has {count}; restore the missing file, or start a new run"
             )
         return np.concatenate(parts)[-self._capacity :]
 

@@ -2,29 +2,17 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Callable, Iterable, Iterator
 
 import numpy as np
 
 from idql_tf.data import Transitions
 from idql_tf.data.rewards import RewardRule
-from idql_tf.errors import check_count
-from idql_tf.replay import deadlines
 from idql_tf.replay.layout import Item, Sizes, unpack
 from idql_tf.replay.library import reverb
 from idql_tf.replay.tables import OFFLINE, ONLINE
-
-_MAX_PENDING = 16
-
-
-def num_items(num_transitions: int, transitions_per_item: int) -> int:
-    """Items that hold a dataset; a rest that fills none is left out.
-
-    Raises:
-      UserError: an item is larger than the data.
-    """
-    check_count("replay.offline_transitions_per_item", transitions_per_item)
-    return max(1, num_transitions // transitions_per_item)
+from idql_tf.replay.writer import TransitionWriter
 
 
 def fill(
@@ -38,14 +26,15 @@ def fill(
 ) -> int:
     """Writes transitions in a random order, K to an item.
 
-    Each item holds a random set, so that whole items can be drawn.
+    Each item holds a random set, so that whole items can be drawn. A rest that fills
+    none is left out.
 
     Args:
       client: of the server.
       transitions: the dataset.
       rule: applied to the rewards.
-      chosen: int [M], the transitions to write (the training part).
-      transitions_per_item: K.
+      chosen: int [M], the transitions to write.
+      transitions_per_item: K, at most M.
       deadline_seconds: how long the server may be silent.
       on_progress: called with the number of items written so far.
 
@@ -55,9 +44,9 @@ def fill(
     Raises:
       ReplayTimeout: the server does not take them.
     """
-    size = min(transitions_per_item, len(chosen))
+    size = transitions_per_item
     order = np.random.default_rng(0).permutation(chosen)
-    count = num_items(len(order), size)
+    count = len(order) // size
 
     def items() -> Iterator[Item]:
         for i in range(count):
@@ -98,17 +87,10 @@ def _write(
     deadline_seconds: float,
     on_progress: Callable[[int], None] | None = None,
 ) -> None:
-    writer = client.trajectory_writer(num_keep_alive_refs=1)
-    try:
+    writer = TransitionWriter(client, deadline_seconds, [table])
+    with contextlib.closing(writer):
         for count, item in enumerate(items, 1):
-            writer.append(item)
-            whole = {name: writer.history[name][-1] for name in item}
-            writer.create_item(table, 1.0, whole)
-            writer.flush(_MAX_PENDING, timeout_ms=int(1_000 * deadline_seconds))
+            writer.write(item)
             if on_progress is not None:
                 on_progress(count)
-        writer.flush(timeout_ms=int(1_000 * deadline_seconds))
-    except reverb.errors.DeadlineExceededError as error:
-        what = f"filling the table '{table}'"
-        raise deadlines.timed_out(deadline_seconds, client, what) from error
-    writer.close()
+        writer.flush()

@@ -6,6 +6,7 @@ import numpy as np
 import tensorflow as tf
 
 from idql_tf.critic.updates import CriticBatch
+from idql_tf.errors import check_count
 from idql_tf.nn import randomness
 from idql_tf.replay.layout import COLUMNS, Sizes
 
@@ -20,6 +21,9 @@ class Mirror(tf.Module):
 
     def __init__(self, sizes: Sizes, capacity: int) -> None:
         super().__init__(name="mirror")
+        # Rows are counted in int32.
+        most = (2**31 - 1) // sizes.num_seeds
+        check_count("finetune.capacity", capacity, most=most)
         self.capacity = capacity
         self._num_seeds = sizes.num_seeds
         self._widths = sizes.widths

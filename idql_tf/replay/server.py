@@ -44,7 +44,7 @@ def serve(
     except (RuntimeError, ValueError) as error:
         raise UserError(
             f"the replay server cannot listen on port {port} "
-            f"({' '.join(str(error).split()):.200}); choose another with --port"
+            f"({' '.join(str(error).split()):.200}); choose another"
         ) from error
     try:
         if not everywhere:

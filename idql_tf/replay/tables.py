@@ -63,8 +63,7 @@ def online_tables(sizes: Sizes, capacity: int, fresh_items: int) -> list[reverb.
     Raises:
       UserError: a size is no integer from 1 up.
     """
-    check_count("replay.capacity", capacity)
-    check_count("replay.fresh_items", fresh_items)
+    check_count("finetune.capacity", capacity)
     online = reverb.Table(
         name=ONLINE,
         sampler=reverb.selectors.Uniform(),

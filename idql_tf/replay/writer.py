@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 from idql_tf.replay import deadlines, server
 from idql_tf.replay.layout import Item
@@ -14,7 +14,7 @@ _LOOK_EVERY_SECONDS = 5.0
 
 
 class TransitionWriter:
-    """Sends items to `online` and `fresh`, in order.
+    """Sends items to tables, in order.
 
     Reverb itself keeps what the server has not confirmed and sends it again when the
     server is back.
@@ -22,6 +22,7 @@ class TransitionWriter:
     Args:
       client: of the server.
       deadline_seconds: how long to wait for a server that is full, slow or gone.
+      tables: where every item goes; actors write to `online` and `fresh`.
       max_pending: items on their way at most; more wait for the server.
       on_wait: called with a line of text when a wait gets long.
     """
@@ -30,10 +31,12 @@ class TransitionWriter:
         self,
         client: reverb.Client,
         deadline_seconds: float,
+        tables: Sequence[str] = (ONLINE, FRESH),
         max_pending: int = 16,
         on_wait: Callable[[str], None] | None = None,
     ) -> None:
         self._client, self._deadline = client, deadline_seconds
+        self._tables = tuple(tables)
         self._max_pending, self._on_wait = max_pending, on_wait
         self._writer = deadlines.within(
             deadline_seconds,
@@ -43,7 +46,7 @@ class TransitionWriter:
         )
 
     def write(self, item: Item) -> None:
-        """Sends one item of `tables.signature`.
+        """Sends one item of the tables' signature.
 
         Raises:
           ReplayTimeout: the server confirmed no earlier item within the deadline.
@@ -51,7 +54,7 @@ class TransitionWriter:
         """
         self._writer.append(item)
         whole = {name: self._writer.history[name][-1] for name in item}
-        for table in (ONLINE, FRESH):
+        for table in self._tables:
             self._writer.create_item(table, 1.0, whole)
         self.flush(self._max_pending)
 
@@ -70,7 +73,9 @@ class TransitionWriter:
             except reverb.errors.DeadlineExceededError:
                 if time.monotonic() >= give_up:
                     raise deadlines.timed_out(
-                        self._deadline, self._client, "writing transitions"
+                        self._deadline,
+                        self._client,
+                        f"writing to {' and '.join(self._tables)}",
                     ) from None
                 if self._on_wait is not None:
                     state = server.describe(self._client)

@@ -68,7 +68,7 @@ class Run:
         except BlockingIOError as error:
             raise UserError(
                 f"{self.path} is in use by another program; wait for it to end, or "
-                "name another --run_dir"
+                "name another directory"
             ) from error
         finally:
             os.close(descriptor)
@@ -206,6 +206,7 @@ def _check_same(run: Run) -> None:
     for name, recorded, asked in (
         ("seeds", recorded_seeds, run.seeds),
         ("data (sha256)", recorded_data.get("sha256"), run.info.sha256),
+        ("source", spec.get("finetuned_from"), run.finetuned_from),
         ("environment", recorded_data.get("env_spec"), run.info.env_spec),
     ):
         if recorded != asked:

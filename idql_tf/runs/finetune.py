@@ -31,7 +31,6 @@ from idql_tf.runs import directory, jobs
 from idql_tf.runs.directory import Run
 from idql_tf.runs.evaluation import Evaluator, compile_policy
 from idql_tf.training import arrays, offline
-from idql_tf.training.checkpoints import Checkpoints
 from idql_tf.training.learner import IdqlLearner
 from idql_tf.training.metrics import MetricsLog
 from idql_tf.training.offline import Stopped, StopSignals
@@ -47,6 +46,7 @@ def finetune(
     output_dir: str | None = None,
     gin_files: Sequence[str] = (),
     gin_params: Sequence[str] = (),
+    env_id: str | None = None,
 ) -> int:
     """Finetunes a run's policies by acting, with a replay server of its own.
 
@@ -59,6 +59,8 @@ def finetune(
       output_dir: the new run, resumed if it exists; by default RUN_DIR-MODE.
       gin_files: read after the run's configuration and the mode's.
       gin_params: read last.
+      env_id: MODULE:ID of the run's environment, where importing MODULE makes it
+        known.
 
     Returns:
       The exit code: 0 when done, 75 when stopped by a signal after saving.
@@ -74,7 +76,7 @@ def finetune(
     config.add_defaults()
     settings = jobs.configured(lambda: Settings())
     offline_settings = jobs.configured(lambda: offline.Settings())
-    transitions = _data(source)
+    transitions = _data(source, env_id)
     path = pathlib.Path(output_dir or f"{run_dir.rstrip('/')}-{mode}")
     run = dataclasses.replace(source, path=path, finetuned_from=str(source.path))
     directory.check(run)
@@ -90,31 +92,36 @@ def finetune(
         run.info.action_size,
         settings.num_environments,
     )
-    mirror = Mirror(sizes, settings.capacity)
+    # Room for no more than will come.
+    capacity = min(settings.capacity, num_env_steps + settings.num_environments)
+    mirror = Mirror(sizes, capacity)
     fraction = offline_settings.validation_fraction
     placed = arrays.to_device(transitions, run.rule, fraction)
     updates = FinetuneUpdates(learner, placed, mirror, settings.offline_fraction)
     with source.locked(to_read=True):
         jobs.restore_trained(source, learner, 1, console)
-    directory.begin(run, transitions, evaluator.methods)
-    with run.locked(), stop, _serving(sizes, settings, transitions, run) as client:
-        try:
-            _finetune(
-                run,
-                learner,
-                updates,
-                mirror,
-                sizes,
-                client,
-                settings,
-                num_env_steps,
-                evaluator,
-                console,
-                stop,
-            )
-        except Stopped as stopped:
-            console.print(f"{stopped}; run the same command again to go on")
-            return EXIT_RESUMABLE
+    # Of the source, if that was finetuned itself.
+    learner.env_step.assign(0)
+    with stop, _serving(sizes, settings, transitions, run) as client:
+        directory.begin(run, transitions, evaluator.methods)
+        with run.locked():
+            try:
+                _finetune(
+                    run,
+                    learner,
+                    updates,
+                    mirror,
+                    sizes,
+                    client,
+                    settings,
+                    num_env_steps,
+                    evaluator,
+                    console,
+                    stop,
+                )
+            except Stopped as stopped:
+                console.print(f"{stopped}; run the same command again to go on")
+                return EXIT_RESUMABLE
     evaluator.finish()
     return EXIT_DONE
 
@@ -132,15 +139,9 @@ def _finetune(
     console: Console,
     stop: StopSignals,
 ) -> None:
-    env_step = tf.Variable(0, dtype=tf.int64, trainable=False)
-    checkpoints = Checkpoints(
-        run.file("checkpoints"), learner, settings.keep_checkpoints, env_step
-    )
-    checkpoints.restore()
-    for reason in checkpoints.skipped:
-        console.print(f"skipped a damaged checkpoint: {reason}", markup=False)
-    start = int(env_step)
-    journal = Journal(run.file("replay"), settings.capacity)
+    checkpoints = jobs.restore(run, learner, settings.keep_checkpoints, console)
+    start = int(learner.env_step)
+    journal = Journal(run.file("replay"), mirror.capacity, settings.keep_checkpoints)
     rows = journal.read(start)
     if rows is not None:
         mirror.inserted.assign(start - len(rows))
@@ -150,35 +151,39 @@ def _finetune(
     log = MetricsLog(run.path, run.seeds, "online")
     log.resume(start, start)
     evaluator.resume(start)
-    writer = TransitionWriter(client, settings.deadline_seconds)
-    replay = loop.Replay(
-        writer, Feed(client, settings.deadline_seconds), mirror, journal
-    )
-    actor = Actor(
-        run.info, run.rule, run.seeds, settings.num_environments, first_step=start
-    )
-    loop.finetune(
-        learner,
-        updates,
-        actor,
-        _exploration(learner, settings),
-        replay,
-        settings,
-        num_env_steps,
-        env_step,
-        checkpoints,
-        log,
-        lambda step: evaluator.evaluate(step, settings.episodes),
-        console,
-        stop,
-    )
-    actor.close()
-    writer.close()
+    deadline = settings.deadline_seconds
+    number = settings.num_environments
+    with (
+        contextlib.closing(TransitionWriter(client, deadline)) as writer,
+        contextlib.closing(
+            Actor(run.info, run.rule, run.seeds, number, first_step=start)
+        ) as actor,
+    ):
+        loop.finetune(
+            learner,
+            updates,
+            actor,
+            _exploration(learner, settings),
+            loop.Replay(writer, Feed(client, deadline), mirror, journal),
+            settings,
+            num_env_steps,
+            checkpoints,
+            log,
+            lambda step: evaluator.evaluate(step, settings.episodes),
+            console,
+            stop,
+        )
 
 
-def _data(source: Run) -> Transitions:
+def _data(source: Run, env_id: str | None) -> Transitions:
     """Loads the data of a run and checks that they are those it was trained on."""
-    transitions = data.load(source.info.dataset, env_id=source.env_id)
+    recorded_id = source.env_id
+    if env_id is None and recorded_id is not None and ":" in recorded_id:
+        raise UserError(
+            f"{source.path} was trained with --env_id {recorded_id}, and a run's "
+            "record never chooses what is imported; give the same --env_id here"
+        )
+    transitions = data.load(source.info.dataset, env_id=env_id or recorded_id)
     found, recorded = transitions.info.sha256, source.info.sha256
     if found != recorded:
         raise UserError(
@@ -202,9 +207,12 @@ def _exploration(learner: IdqlLearner, settings: Settings) -> Act:
 def _serving(
     sizes: Sizes, settings: Settings, transitions: Transitions, run: Run
 ) -> Iterator[reverb.Client]:
-    """A server in this process with the dataset in its table `offline`."""
-    per_item = settings.offline_transitions_per_item
-    num_items = loading.num_items(len(transitions), per_item)
+    """A server in this process, with the dataset in `offline` for who asks for it.
+
+    This process draws from its own copy.
+    """
+    per_item = min(settings.offline_transitions_per_item, len(transitions))
+    num_items = len(transitions) // per_item
     made = [
         # The loop takes every item at once: the queue never fills.
         *tables.online_tables(sizes, settings.capacity, fresh_items=1_000),

@@ -127,14 +127,15 @@ def evaluate(
     settings = configured(lambda: offline.Settings())
     stop = StopSignals()
     learner = make_learner(run)
-    evaluator = configured(lambda: Evaluator(run, learner, console, stop))
+    phase = "online" if run.finetuned_from else "offline"
+    evaluator = configured(lambda: Evaluator(run, learner, console, stop, phase=phase))
     methods: list[Method] | None = None
     if num_candidates is not None or method != "argmax":
         largest = max(n for _, n in evaluator.methods)
         methods = [(method, num_candidates or largest)]
     with run.locked(), stop:
         restore_trained(run, learner, settings.keep_checkpoints, console)
-        step = int(learner.critic_step)
+        step = int(learner.env_step if run.finetuned_from else learner.critic_step)
         try:
             evaluator.evaluate(step, episodes or settings.episodes, methods)
         except Stopped as stopped:

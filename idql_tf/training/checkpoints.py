@@ -30,25 +30,16 @@ class Checkpoints:
       directory: where they are kept.
       learner: what is saved and restored.
       keep: how many of the newest are kept.
-      env_step: counter that is saved too and names the checkpoints; None takes the
-        learner's critic step.
 
     Raises:
       UserError: the directory cannot hold them.
     """
 
     def __init__(
-        self,
-        directory: pathlib.Path,
-        learner: IdqlLearner,
-        keep: int,
-        env_step: tf.Variable | None = None,
+        self, directory: pathlib.Path, learner: IdqlLearner, keep: int
     ) -> None:
-        parts = {"learner": learner}
-        if env_step is not None:
-            parts["env_step"] = env_step
-        self._step = learner.critic_step if env_step is None else env_step
-        self._checkpoint = tf.train.Checkpoint(**parts)
+        self._learner = learner
+        self._checkpoint = tf.train.Checkpoint(learner=learner)
         files.check_plain(directory)
         try:
             if not _state_is_sound(directory):
@@ -67,7 +58,11 @@ class Checkpoints:
 
     def save(self) -> None:
         """Writes a checkpoint named by the step."""
-        self._manager.save(checkpoint_number=int(self._step))
+        self._manager.save(checkpoint_number=self._step())
+
+    def _step(self) -> int:
+        """Critic updates and environment steps: online some come without the other."""
+        return int(self._learner.critic_step) + int(self._learner.env_step)
 
     def _written(self) -> list[str]:
         """Checkpoints in the directory, newest first.
@@ -93,7 +88,7 @@ class Checkpoints:
             try:
                 status = self._checkpoint.restore(path)
                 status.assert_existing_objects_matched().assert_consumed()
-                return int(self._step)
+                return self._step()
             except _UNREADABLE as error:
                 reason = str(error).strip().splitlines()[0][:120]
                 self.skipped.append(f"{pathlib.Path(path).name}: {reason}")

@@ -58,6 +58,8 @@ class IdqlLearner(tf.Module):
         self.critic = Critic(*sizes)
         self.behavior = Behavior(*sizes)
         self.critic_step = tf.Variable(0, dtype=tf.int64, trainable=False)
+        # Environment steps of finetuning, of each seed; 0 before it.
+        self.env_step = tf.Variable(0, dtype=tf.int64, trainable=False)
         self.critic_batch_size = critic_batch_size
         self.behavior_batch_size = behavior_batch_size
         self._validation_batch_size = validation_batch_size

@@ -40,7 +40,7 @@ def test_any_ratio_of_updates_to_data():
         ({"num_environments": 3}, "log_every is 1000; expected a multiple of"),
         ({"critic_updates_per_step": -1}, "critic_updates_per_step is -1"),
         ({"deadline_seconds": "a"}, "deadline_seconds is 'a'"),
-        ({"offline_fraction": 2.0}, "offline_fraction 2.0"),
+        ({"offline_fraction": 2.0}, "offline_fraction is 2.0"),
         ({"exploration": "best"}, "extraction is 'best'"),
         ({"capacity": 1.5}, "capacity is 1.5"),
     ],

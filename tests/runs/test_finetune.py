@@ -107,13 +107,13 @@ def test_a_stopped_run_goes_on_where_it_was(finished, tmp_path, number, code):
     folder.mkdir()
     process = start_warm(command, folder)
     deadline = time.monotonic() + 120
-    while not (output / "checkpoints" / "step-160.index").exists():
+    while not (output / "checkpoints" / "step-3220.index").exists():  # 160 + 60
         assert process.is_alive() and time.monotonic() < deadline
         time.sleep(0.01)
     os.kill(process.pid, number)
     process.join(60)
     assert process.exitcode == code
-    saved = int(_state(output)["env_step/.ATTRIBUTES/VARIABLE_VALUE"])
+    saved = int(_state(output)["learner/env_step/.ATTRIBUTES/VARIABLE_VALUE"])
     assert saved >= 160
     kept = _journal(output)[:saved]
     steps = saved - saved % 40 + 80
@@ -143,3 +143,24 @@ def test_what_cannot_be_finetuned_is_refused(finished, tmp_path):
     assert not output.exists()
     bad = run_warm(_finetune(finished[0], "max", finished[0]))
     check_refused(bad, "another configuration")
+
+
+def test_a_finetuned_run_is_a_run(finished, tmp_path):
+    """For evaluate.py, export.py and another finetuning, which begins at 0."""
+    first, second = tmp_path / "first", tmp_path / "second"
+    done = run_warm(_finetune(finished[0], "max", first, steps=80))
+    assert done.returncode == 0, done.stderr
+    flags = [f"--run_dir={first}", "--episodes=2", "--num_candidates=2"]
+    done = run_warm(script("evaluate.py", *flags))
+    assert done.returncode == 0, done.stderr
+    added = [r for r in _rows(first / "evaluations.csv") if r["num_candidates"] == "2"]
+    assert [(r["phase"], r["step"]) for r in added] == [("online", "80")] * 4
+    exported = [f"--run_dir={first}", f"--output={tmp_path / 'model'}"]
+    few_steps = ["Behavior.num_diffusion_steps=2"]
+    done = run_warm(script("export.py", *exported, params=few_steps))
+    assert (done.returncode, done.stderr) == (0, ""), done.stderr
+    done = run_warm(_finetune(first, "max", second, steps=60))
+    assert done.returncode == 0, done.stderr
+    assert _updates(second)[-1] == (60, 3_000 + 20 + 10, 1_500)
+    # A run goes on as what it began as.
+    check_refused(run_warm(_finetune(finished[0], "max", second)), "other source")
