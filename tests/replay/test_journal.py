@@ -56,7 +56,7 @@ def test_nothing_was_written(tmp_path):
 def test_a_file_that_is_missing_or_damaged_is_named(tmp_path):
     journal = _written(tmp_path)
     with pytest.raises(
-        UserError, match="has 20 transitions up to 20; the checkpoint has 30"
+        UserError, match="20 transitions up to 20; the checkpoint has 30"
     ):
         journal.read(30)
     (tmp_path / f"{4:012d}.npy").write_bytes(b"torn")

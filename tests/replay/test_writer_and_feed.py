@@ -120,7 +120,9 @@ def start(port, folder):
     """A server in a process of its own; send anything to end it well."""
     ours, theirs = tiny_run.WARM.Pipe()
     arguments = theirs, port, folder
-    process = tiny_run.WARM.Process(target=tiny_replay.serve, args=arguments)
+    process = tiny_run.WARM.Process(
+        target=tiny_replay.serve, args=arguments, daemon=True
+    )
     process.start()
     assert ours.poll(60) and ours.recv() == "up"
     return process, ours

@@ -99,13 +99,20 @@ def test_trains_what_table_3_says_and_leaves_the_run_alone(
     assert "online step 200" in done.stdout
 
 
-@pytest.mark.parametrize("number, code", [(signal.SIGKILL, -9), (signal.SIGTERM, 75)])
-def test_a_stopped_run_goes_on_where_it_was(finished, tmp_path, number, code):
+@pytest.mark.parametrize(
+    "number, code",
+    [
+        (signal.SIGKILL, -9),
+        pytest.param(signal.SIGTERM, 75, marks=pytest.mark.slow),
+    ],
+)
+def test_a_stopped_run_goes_on_where_it_was(finished, tmp_path, number, code, request):
     output = tmp_path / "out"
     command = _finetune(finished[0], "max", output, steps=20_000)
     folder = tmp_path / "printed"
     folder.mkdir()
     process = start_warm(command, folder)
+    request.addfinalizer(process.kill)
     deadline = time.monotonic() + 120
     while not (output / "checkpoints" / "step-3220.index").exists():  # 160 + 60
         assert process.is_alive() and time.monotonic() < deadline
