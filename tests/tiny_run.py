@@ -49,7 +49,7 @@ def run(command):
 
 # Forks of a process that has imported what takes every script six seconds.
 WARM = multiprocessing.get_context("forkserver")
-WARM.set_forkserver_preload(["idql_tf.config", "idql_tf.runs.export"])
+WARM.set_forkserver_preload(["tests.warm_imports"])
 
 
 def start_warm(command, folder):
