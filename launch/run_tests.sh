@@ -32,7 +32,7 @@ check() {
 check "lint" ruff check .
 check "format" ruff format --check .
 check "types" mypy
-check "tests" pytest -n 2 --dist loadgroup -m "not slow" -rs "$@"
+check "tests" pytest -n 2 -m "not slow" -rs "$@"
 
 if ((${#failed[@]})); then
   printf 'failed: python -m %s\n' "${failed[@]}" >&2

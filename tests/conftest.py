@@ -4,8 +4,24 @@ import pathlib
 import pytest
 import tiny_run
 from paths import REPOSITORY
+from xdist.scheduler import LoadScopeScheduling
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+
+
+class _ExportsTogether(LoadScopeScheduling):
+    """Single tests to whoever is free, but tests/export to one: its fixtures are dear.
+
+    xdist's own groups do nothing under pytest 9.2.
+    """
+
+    def _split_scope(self, nodeid: str) -> str:
+        folder = "tests/export/"
+        return folder if nodeid.startswith(folder) else nodeid
+
+
+def pytest_xdist_make_scheduler(config, log):
+    return _ExportsTogether(config, log)
 
 
 def _shared_datasets() -> pathlib.Path | None:

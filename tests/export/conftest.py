@@ -10,14 +10,6 @@ import tiny_run
 from idql_tf.policies import IdqlPolicy
 
 
-@pytest.hookimpl(tryfirst=True)
-def pytest_collection_modifyitems(items):
-    """All of this folder in one process: what they share takes minutes to make."""
-    for item in items:
-        if pathlib.Path(__file__).parent in item.path.parents:
-            item.add_marker(pytest.mark.xdist_group("export"))
-
-
 class Exported(NamedTuple):
     """A model, the run it was made of, and what launch/export.py said."""
 
