@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import errno
 import math
+import os
 import signal
 import sys
 import textwrap
@@ -11,7 +13,7 @@ from typing import NoReturn
 
 from absl import flags
 
-from idql_tf.errors import UserError
+from idql_tf.errors import Failure, UserError
 
 EXIT_DONE, EXIT_FAILED, EXIT_BAD_USAGE, EXIT_RESUMABLE = 0, 1, 2, 75
 
@@ -35,6 +37,23 @@ def define_extraction() -> flags.FlagHolder[str]:
         "argmax",
         ["argmax", "implicit", "softmax"],
         "How an action is chosen.",
+    )
+
+
+def define_source() -> tuple[flags.FlagHolder, flags.FlagHolder, flags.FlagHolder]:
+    """Adds what every script of a finetuning takes: --run_dir, --mode and --env_id."""
+    return (
+        flags.DEFINE_string("run_dir", None, "A run of train.py.", required=True),
+        flags.DEFINE_enum(
+            "mode",
+            None,
+            ["max", "imp"],
+            "Which gin/finetune/MODE.gin is read.",
+            required=True,
+        ),
+        flags.DEFINE_string(
+            "env_id", None, "MODULE:ID of the run's own environment, to import MODULE."
+        ),
     )
 
 
@@ -98,7 +117,8 @@ def _parsed(arguments: Sequence[str]) -> list[str]:
 def run(main: Callable[[], int | None]) -> NoReturn:
     """Parses flags, runs `main` and exits with the code of contract C6.
 
-    0 done; 1 the work failed (with a traceback); 2 bad usage, configuration
+    0 done; 1 the work failed (with a traceback where it is no fault of the machine
+    or the training); 2 bad usage, configuration
     or data (one line on stderr); 75 stopped by SIGTERM after saving; 143 stopped by
     SIGTERM where nothing can be saved, with half-made files removed.
     """
@@ -125,3 +145,16 @@ def run(main: Callable[[], int | None]) -> NoReturn:
     except KeyboardInterrupt:
         print("interrupted", file=sys.stderr)
         sys.exit(130)
+    except (Failure, FloatingPointError) as error:
+        print(f"error: {error}", file=sys.stderr)
+        sys.exit(EXIT_FAILED)
+    except Exception as error:
+        # From Python an OSError, from TensorFlow one of a dozen kinds.
+        if os.strerror(errno.ENOSPC) not in str(error):
+            raise
+        print(
+            f"error: {' '.join(str(error).split()):.200}; what was saved before is "
+            "whole: free some space and run the same command again",
+            file=sys.stderr,
+        )
+        sys.exit(EXIT_FAILED)

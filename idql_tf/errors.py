@@ -1,4 +1,4 @@
-"""The one exception that means: the user gave us something we cannot use."""
+"""What is raised where the user can do something about it."""
 
 import math
 import numbers
@@ -10,6 +10,13 @@ class UserError(ValueError):
 
     The message is one line naming what was found, what was expected and the
     cure. Launch scripts print it to stderr and exit with code 2.
+    """
+
+
+class Failure(RuntimeError):
+    """The work failed for a reason that the message tells: a server that is gone.
+
+    Launch scripts print it to stderr and exit with code 1.
     """
 
 

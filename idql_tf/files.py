@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import fcntl
 import glob
 import os
 import pathlib
@@ -41,6 +42,31 @@ def write_atomically(path: pathlib.Path, text: str) -> None:
     """Writes or replaces a text file in one step."""
     with replacing(path) as file:
         file.write(text)
+
+
+@contextlib.contextmanager
+def locked(folder: pathlib.Path, to_read: bool = False) -> Iterator[None]:
+    """Keeps other programs from writing into a folder at the same time.
+
+    Args:
+      folder: it must exist.
+      to_read: let others read too.
+
+    Raises:
+      UserError: another program is at work on it.
+    """
+    descriptor = os.open(folder, os.O_RDONLY)
+    kind = fcntl.LOCK_SH if to_read else fcntl.LOCK_EX
+    try:
+        fcntl.flock(descriptor, kind | fcntl.LOCK_NB)
+        yield
+    except BlockingIOError as error:
+        raise UserError(
+            f"{folder} is in use by another program; wait for it to end, or name "
+            "another directory"
+        ) from error
+    finally:
+        os.close(descriptor)
 
 
 def check_plain(path: pathlib.Path) -> None:

@@ -20,20 +20,12 @@ from absl import flags  # noqa: E402
 
 from idql_tf import cli  # noqa: E402
 
-RUN_DIR = flags.DEFINE_string(
-    "run_dir", None, "Run directory of train.py.", required=True
-)
-MODE = flags.DEFINE_enum(
-    "mode", None, ["max", "imp"], "Which gin/finetune/MODE.gin is read.", required=True
-)
+RUN_DIR, MODE, ENV_ID = cli.define_source()
 NUM_ENV_STEPS = flags.DEFINE_integer(
     "num_env_steps", None, "Environment steps of each seed in all.", required=True
 )
 OUTPUT_DIR = flags.DEFINE_string(
     "output_dir", None, "The new run; by default RUN_DIR-MODE."
-)
-ENV_ID = flags.DEFINE_string(
-    "env_id", None, "MODULE:ID of the run's own environment, to import its module."
 )
 cli.define_gin_flags()
 

@@ -1,5 +1,6 @@
 import os
 import pathlib
+import socket
 
 import pytest
 import tiny_run
@@ -63,3 +64,10 @@ def finished(maze, tmp_path_factory) -> tuple[pathlib.Path, str, str]:
     result = tiny_run.run(tiny_run.train(maze, run_dir, "--seeds=0,4"))
     tiny_run.check_quiet(result)
     return run_dir, result.stdout, (run_dir / "evaluations.csv").read_text()
+
+
+@pytest.fixture
+def unused_port() -> int:
+    with socket.socket() as found:
+        found.bind(("localhost", 0))
+        return found.getsockname()[1]

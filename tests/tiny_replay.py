@@ -12,11 +12,13 @@ DEADLINE = 2.0
 
 
 @contextlib.contextmanager
-def serving(capacity=1_000, fresh_items=500, offline=None, **options):
-    """A server with `online`, `fresh` and maybe `offline`, and a client of it."""
-    made = tables.online_tables(SIZES, capacity, fresh_items)
+def serving(capacity=1_000, queue_steps=2_000, offline=None, recent=None, **options):
+    """A server with `online`, `fresh` and maybe others, and a client of it."""
+    made = tables.online_tables(SIZES, capacity, queue_steps)
     if offline is not None:
         made.append(tables.offline_table(SIZES, *offline))
+    if recent is not None:
+        made.append(tables.recent_table(SIZES, recent))
     with server.serve(made, **options) as running:
         yield reverb.Client(f"localhost:{running.port}")
 
@@ -39,7 +41,9 @@ def item(number, actor=0, sizes=SIZES):
         "rewards": which,
         "masks": np.float32(which % 2),
         "next_observations": np.float32(wide(sizes.observation_size, 0.75)),
-        "origin": np.array([actor, number]),
+        "returns": np.zeros(lead, np.float32),
+        "lengths": np.zeros(lead, np.int32),
+        "origin": np.array([actor, number, 0]),
     }
 
 

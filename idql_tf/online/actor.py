@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import NamedTuple
 
 import numpy as np
 from gymnasium.vector import AutoresetMode, SyncVectorEnv
@@ -12,17 +11,10 @@ from idql_tf.data import preprocessing
 from idql_tf.data.rewards import RewardRule
 from idql_tf.data.transitions import DatasetInfo
 from idql_tf.environments import factory
+from idql_tf.replay.layout import Item
 
 # Observations float32 [S, E, D] and the number of the step -> unit actions [S, E, A].
 Act = Callable[[np.ndarray, int], np.ndarray]
-
-
-class Finished(NamedTuple):
-    """An episode that ended: whose, its undiscounted raw return and its steps."""
-
-    seed: int
-    episode_return: float
-    length: int
 
 
 class Actor:
@@ -59,12 +51,11 @@ class Actor:
         self._lengths = np.zeros(self._shape, np.int64)
         self._observations = self._reset(np.ones(self._shape, bool))
 
-    def step(self, act: Act) -> tuple[dict[str, np.ndarray], list[Finished]]:
+    def step(self, act: Act) -> Item:
         """Takes one step in every environment.
 
         Returns:
-          An item of `replay.tables.signature` without its origin, and the episodes
-          that ended.
+          An item of `replay.tables.signature` without its origin.
 
         Raises:
           FloatingPointError: the policy gave a non-finite action.
@@ -92,6 +83,10 @@ class Actor:
                 f"{self._steps}; nothing of this step was kept; see "
                 f"{str(self._info.env_spec):.80}"
             )
+        self._steps += 1
+        self._returns += rewards
+        self._lengths += 1
+        ended = terminated | truncated
         item = {
             "observations": self._observations,
             "actions": actions,
@@ -99,20 +94,12 @@ class Actor:
             # A time limit is no end: its state still has a value.
             "masks": 1.0 - terminated.astype(np.float32),
             "next_observations": following,
+            "returns": np.where(ended, self._returns, 0.0).astype(np.float32),
+            "lengths": np.where(ended, self._lengths, 0).astype(np.int32),
         }
-        self._steps += 1
-        self._returns += rewards
-        self._lengths += 1
-        ended = terminated | truncated
-        finished = [
-            Finished(
-                self._seeds[s], float(self._returns[s, e]), int(self._lengths[s, e])
-            )
-            for s, e in np.argwhere(ended)
-        ]
         self._observations = self._reset(ended) if ended.any() else following
         # [S, E, ...] -> [E, S, ...], as items are.
-        return {name: np.swapaxes(x, 0, 1) for name, x in item.items()}, finished
+        return {name: np.swapaxes(x, 0, 1) for name, x in item.items()}
 
     def close(self) -> None:
         """Closes the environments."""

@@ -1,4 +1,4 @@
-"""The online loop: act, send, take, update; logs, checkpoints and evaluations."""
+"""The online loop: take, update; logs, checkpoints and evaluations."""
 
 from __future__ import annotations
 
@@ -8,64 +8,62 @@ import numpy as np
 import tensorflow as tf
 from rich.console import Console
 
-from idql_tf.online.actor import Act, Actor, Finished
 from idql_tf.online.settings import Settings
 from idql_tf.online.updates import FinetuneUpdates
+from idql_tf.replay.deadlines import ReplayTimeout
 from idql_tf.replay.feed import Feed
-from idql_tf.replay.journal import Journal
+from idql_tf.replay.journal import Journal, Rows
+from idql_tf.replay.layout import Item, pack
 from idql_tf.replay.mirror import Mirror
-from idql_tf.replay.writer import TransitionWriter
+from idql_tf.replay.weights import DONE
 from idql_tf.training.checkpoints import Checkpoints
 from idql_tf.training.learner import IdqlLearner
 from idql_tf.training.metrics import MetricsLog, check_finite
 from idql_tf.training.offline import Stopped, StopSignals, progress_bar
 
+# Steps whose updates are run in one call, where more are waiting: SIGTERM waits for it.
+_AT_ONCE = 100
+
 
 class Replay:
-    """One learner's way to and from the server: written, taken, mirrored, kept.
+    """One learner's way from the server: taken, mirrored, kept.
 
     Args:
-      writer: of this process' actor.
       feed: of the server's queue.
       mirror: what the updates draw from.
       journal: the mirror's rows on disk.
     """
 
-    def __init__(
-        self, writer: TransitionWriter, feed: Feed, mirror: Mirror, journal: Journal
-    ) -> None:
-        self._writer, self._feed = writer, feed
-        self._mirror, self._journal = mirror, journal
-        self._unsaved: list[np.ndarray] = []
+    def __init__(self, feed: Feed, mirror: Mirror, journal: Journal) -> None:
+        self._feed, self._mirror, self._journal = feed, mirror, journal
+        self._unsaved: list[Rows] = []
 
-    def pass_on(self, item: dict[str, np.ndarray], number: int) -> None:
-        """Sends an item to the server and takes it from there into the mirror.
+    def take(self, most: int, stopped: Callable[[], bool]) -> list[Item]:
+        """Moves items that came, at most so many, into the mirror.
 
         Raises:
-          ReplayTimeout: the server does not answer, or has lost the item.
+          ReplayTimeout: none comes.
         """
-        wanted = int(self._mirror.inserted) + len(item["rewards"])
-        self._writer.write(item | {"origin": np.array([0, number])})
-        self._writer.flush()
-        # A checkpoint counts on every step being in the mirror.
-        while int(self._mirror.inserted) < wanted:
-            for rows in self._feed.take(at_least_one=True):
-                self._mirror.append(rows)
-                self._unsaved.append(rows)
+        items = self._feed.wait(most, stopped)
+        if items:
+            packed = np.concatenate([pack(item) for item in items])
+            origins = np.stack([item["origin"] for item in items])
+            self._mirror.append(packed)
+            self._unsaved.append(Rows(packed, origins))
+        return items
 
     def save(self) -> None:
         """Writes to the journal what came since the last call."""
         if self._unsaved:
-            rows = np.concatenate(self._unsaved)
-            self._journal.write(int(self._mirror.inserted) - len(rows), rows)
+            rows = Rows(*map(np.concatenate, zip(*self._unsaved, strict=True)))
+            first = int(self._mirror.inserted) - len(rows.packed)
+            self._journal.write(first, rows)
             self._unsaved = []
 
 
 def finetune(
     learner: IdqlLearner,
     updates: FinetuneUpdates,
-    actor: Actor,
-    act: Act,
     replay: Replay,
     settings: Settings,
     num_env_steps: int,
@@ -74,15 +72,15 @@ def finetune(
     evaluate: Callable[[int], None],
     console: Console,
     stop: StopSignals,
+    collect: Callable[[], None] | None = None,
+    publish: Callable[[int], None] | None = None,
 ) -> None:
     """Finetunes from where the run is to `num_env_steps` steps of every seed.
 
     Args:
       learner: what is trained, restored.
       updates: of the learner, on offline and online transitions.
-      actor: where experience comes from.
-      act: the policy that explores.
-      replay: between the two.
+      replay: where experience comes from.
       settings: budget and rhythm.
       num_env_steps: environment steps of each seed in all.
       checkpoints: of the learner.
@@ -91,52 +89,67 @@ def finetune(
         must not repeat work already recorded.
       console: where progress is shown.
       stop: asked after every step.
+      collect: has one item written, where this process acts itself.
+      publish: called with the step wherever actors elsewhere should hear of it.
 
     Raises:
       Stopped: a signal came; everything is saved.
-      ReplayTimeout: the server does not answer.
+      ReplayTimeout: no experience comes; everything is saved.
       FloatingPointError: a loss or an action became non-finite.
     """
     step = start = int(learner.env_step)
     updated = [int(learner.critic_step), int(learner.behavior_step)]
     before = [
-        count - due for count, due in zip(updated, _due(settings, start), strict=True)
+        count - due for count, due in zip(updated, settings.due(start), strict=True)
     ]
-    if settings.is_due(settings.evaluate_every, start, num_env_steps):
-        evaluate(start)
+    tell = publish or (lambda step: None)
     meter = _Meter(learner, log)
+
+    def save() -> None:
+        meter.write(step)
+        # First what the checkpoint will count on.
+        replay.save()
+        checkpoints.save()
+
+    def is_due(every: int) -> bool:
+        return step % every == 0 or step >= num_env_steps
+
+    tell(step)
+    if is_due(settings.evaluate_every):
+        evaluate(step)
     with progress_bar(console) as progress:
         task = progress.add_task("finetuning", total=num_env_steps, completed=start)
         while step < num_env_steps:
-            item, finished = actor.step(act)
-            replay.pass_on(item, (step - start) // settings.num_environments)
-            step += settings.num_environments
-            due = [b + d for b, d in zip(before, _due(settings, step), strict=True)]
+            if collect is not None:
+                collect()
+            steps_left = settings.until_due(step, num_env_steps)
+            most = max(1, min(steps_left, _AT_ONCE) // settings.num_environments)
+            try:
+                items = replay.take(most, lambda: stop.received is not None)
+            except ReplayTimeout:
+                save()
+                raise
+            meter.add_items(items, step)
+            step += len(items) * settings.num_environments
+            due = [b + d for b, d in zip(before, settings.due(step), strict=True)]
             counts = [d - u for d, u in zip(due, updated, strict=True)]
-            metrics = updates.train(*counts) if any(counts) else {}
+            if any(counts):
+                meter.add_updates(updates.train(*counts), step)
             updated = due
-            meter.add(metrics, finished, step)
             learner.env_step.assign(step)
             progress.update(task, completed=step)
-            evaluation_due = settings.is_due(
-                settings.evaluate_every, step, num_env_steps
-            )
-            save = evaluation_due or stop.received is not None
-            save |= settings.is_due(settings.checkpoint_every, step, num_env_steps)
-            if save or settings.is_due(settings.log_every, step, num_env_steps):
+            if is_due(settings.weights_every):
+                tell(step)
+            evaluation_due = is_due(settings.evaluate_every)
+            if evaluation_due or is_due(settings.checkpoint_every) or stop.received:
+                save()
+            elif is_due(settings.log_every):
                 meter.write(step)
-            if save:
-                # First what the checkpoint will count on.
-                replay.save()
-                checkpoints.save()
             if stop.received:
                 raise Stopped(f"{stop.received}: saved at environment step {step:,}")
             if evaluation_due:
                 evaluate(step)
-
-
-def _due(settings: Settings, step: int) -> tuple[int, int]:
-    return settings.critic_due(step), settings.behavior_due(step)
+    tell(DONE)
 
 
 class _Meter:
@@ -145,16 +158,21 @@ class _Meter:
     def __init__(self, learner: IdqlLearner, log: MetricsLog) -> None:
         self._learner, self._log = learner, log
         self._updates: list[dict[str, np.ndarray]] = []
-        self._episodes: list[Finished] = []
+        self._staleness: list[int] = []
+        # Of every seed: (undiscounted raw return, steps) of the episodes that ended.
+        self._episodes: list[list[tuple[float, float]]] = [[] for _ in learner.seeds]
 
-    def add(
-        self, metrics: dict[str, tf.Tensor], finished: list[Finished], step: int
-    ) -> None:
-        if metrics:
-            found = {name: value.numpy() for name, value in metrics.items()}
-            check_finite(found, self._learner.seeds, step)
-            self._updates.append(found)
-        self._episodes += finished
+    def add_updates(self, metrics: dict[str, tf.Tensor], step: int) -> None:
+        found = {name: value.numpy() for name, value in metrics.items()}
+        check_finite(found, self._learner.seeds, step)
+        self._updates.append(found)
+
+    def add_items(self, items: list[Item], step: int) -> None:
+        for item in items:
+            self._staleness.append(step - int(item["origin"][2]))
+            for e, s in np.argwhere(item["lengths"]):
+                episode = item["returns"][e, s], item["lengths"][e, s]
+                self._episodes[s].append(episode)
 
     def write(self, step: int) -> None:
         seeds = self._learner.seeds
@@ -163,17 +181,18 @@ class _Meter:
             name: np.mean([m[name] for m in self._updates if name in m], axis=0)
             for name in names
         }
-        for name in ("episode_return", "length"):
-            values = [
-                [getattr(e, name) for e in self._episodes if e.seed == seed]
-                for seed in seeds
-            ]
-            if all(values):
-                rows[f"collect/{name}"] = np.array([np.mean(v) for v in values])
-        if {e.seed for e in self._episodes} == set(seeds):
-            self._episodes = []
-        counters = self._learner.critic_step, self._learner.behavior_step
-        for name, counter in zip(("critic", "behavior"), counters, strict=True):
-            rows[f"{name}/updates"] = np.full(len(seeds), int(counter))
+        if all(self._episodes):
+            returns, lengths = np.transpose(
+                [np.mean(episodes, axis=0) for episodes in self._episodes]
+            )
+            rows |= {"collect/episode_return": returns, "collect/length": lengths}
+            self._episodes = [[] for _ in seeds]
+        counts: dict[str, float] = {
+            "critic/updates": int(self._learner.critic_step),
+            "behavior/updates": int(self._learner.behavior_step),
+        }
+        if self._staleness:
+            counts["collect/staleness"] = float(np.mean(self._staleness))
+        rows |= {name: np.full(len(seeds), count) for name, count in counts.items()}
         self._log.write(rows, step, step)
-        self._updates = []
+        self._updates, self._staleness = [], []

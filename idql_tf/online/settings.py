@@ -10,10 +10,12 @@ import gin
 from idql_tf import extraction
 from idql_tf.errors import UserError, check_count, check_number
 
+_RHYTHM = ("log_every", "checkpoint_every", "evaluate_every", "weights_every")
 _MOST = {
     "critic_updates_per_step": 1e6,
     "behavior_updates_per_step": 1e6,
     "offline_fraction": 1.0,
+    "server_checkpoint_seconds": 1e6,
     "deadline_seconds": 1e6,
 }
 
@@ -33,6 +35,10 @@ class Settings:
       offline_fraction: part of every batch that comes from the dataset.
       capacity: online transitions kept of each seed, the newest.
       offline_transitions_per_item: K of the server's table `offline`.
+      queue_steps: steps that may wait for the learner; then actors wait for it.
+      weights_every: steps between the learner's publications of the policy, and an
+        actor's own steps between its looks for a newer one.
+      server_checkpoint_seconds: between checkpoints of a replay server of its own.
       deadline_seconds: how long to wait for the replay server.
       log_every: steps between rows of metrics.csv.
       checkpoint_every: steps between checkpoints.
@@ -50,6 +56,9 @@ class Settings:
     offline_fraction: float
     capacity: int
     offline_transitions_per_item: int
+    queue_steps: int
+    weights_every: int
+    server_checkpoint_seconds: float
     deadline_seconds: float
     log_every: int
     checkpoint_every: int
@@ -66,25 +75,22 @@ class Settings:
             elif field.type == "float":
                 check_number(f"finetune.{field.name}", value, most=_MOST[field.name])
         extraction.check_method(self.exploration, self.num_candidates)
-        for name in ("log_every", "checkpoint_every", "evaluate_every"):
+        for name in _RHYTHM:
             if getattr(self, name) % self.num_environments:
                 raise UserError(
                     f"finetune.{name} is {getattr(self, name)}; expected a multiple of "
                     f"finetune.num_environments, {self.num_environments}"
                 )
 
-    def critic_due(self, step: int) -> int:
-        """Critic updates due when `step` environment steps have been taken."""
-        return self._due(self.critic_updates_per_step, step)
-
-    def behavior_due(self, step: int) -> int:
-        """Behaviour updates due when `step` environment steps have been taken."""
-        return self._due(self.behavior_updates_per_step, step)
-
-    def is_due(self, every: int, step: int, last: int) -> bool:
-        """Whether something done every `every` steps and at the last is due."""
-        return step % every == 0 or step >= last
-
-    def _due(self, ratio: float, step: int) -> int:
+    def due(self, step: int) -> tuple[int, int]:
+        """Critic and behaviour updates due after `step` environment steps."""
         # In the first update's step one is due, as in the released code.
-        return math.floor(ratio * max(0, step - self.warm_start_steps) + 1e-9)
+        steps = max(0, step - self.warm_start_steps)
+        ratios = self.critic_updates_per_step, self.behavior_updates_per_step
+        critic, behavior = (math.floor(ratio * steps + 1e-9) for ratio in ratios)
+        return critic, behavior
+
+    def until_due(self, step: int, last: int) -> int:
+        """Steps from `step` to the next at which anything is due."""
+        rhythm = [getattr(self, name) for name in _RHYTHM]
+        return min(last - step, *(every - step % every for every in rhythm))

@@ -3,16 +3,22 @@
 from __future__ import annotations
 
 import threading
+import time
 from collections.abc import Callable
 from typing import TypeVar
 
+import tensorflow as tf
+
+from idql_tf.errors import Failure
 from idql_tf.replay import server
 from idql_tf.replay.library import reverb
 
 _Result = TypeVar("_Result")
 
+_ATTEMPT_SECONDS = 10.0
 
-class ReplayTimeout(RuntimeError):
+
+class ReplayTimeout(Failure):
     """The server did not do within the deadline what was asked of it."""
 
 
@@ -31,6 +37,45 @@ def within(
       ReplayTimeout: it did not return; the message tells the tables' state.
       Exception: what the call raised.
     """
+    try:
+        return _in_thread(seconds, call)
+    except _Silence:
+        raise timed_out(seconds, client, what) from None
+
+
+def retried(
+    seconds: float, client: reverb.Client, what: str, call: Callable[[], _Result]
+) -> _Result:
+    """As `within`, for what can be done twice: goes on after errors, and after silence.
+
+    A server that is killed and comes back, or stands still, is waited for.
+
+    Raises:
+      ReplayTimeout: it never succeeded.
+    """
+    give_up = time.monotonic() + seconds
+    while True:
+        left = max(0.0, give_up - time.monotonic())
+        try:
+            return _in_thread(min(left, _ATTEMPT_SECONDS), call)
+        except (_Silence, reverb.errors.ReverbError, tf.errors.OpError, RuntimeError):
+            if not left:
+                raise timed_out(seconds, client, what) from None
+            time.sleep(min(left, 0.2))
+
+
+def timed_out(seconds: float, client: reverb.Client, what: str) -> ReplayTimeout:
+    """The error to raise when `what` took more than `seconds`."""
+    return ReplayTimeout(
+        f"{what}: nothing for {seconds:g} s; {server.describe(client)}"
+    )
+
+
+class _Silence(Exception):
+    """A call did not return."""
+
+
+def _in_thread(seconds: float, call: Callable[[], _Result]) -> _Result:
     outcome: list[_Result] = []
     failure: list[BaseException] = []
 
@@ -46,12 +91,5 @@ def within(
     if failure:
         raise failure[0]
     if not outcome:
-        raise timed_out(seconds, client, what)
+        raise _Silence
     return outcome[0]
-
-
-def timed_out(seconds: float, client: reverb.Client, what: str) -> ReplayTimeout:
-    """The error to raise when `what` took more than `seconds`."""
-    return ReplayTimeout(
-        f"{what}: nothing for {seconds:g} s; {server.describe(client)}"
-    )

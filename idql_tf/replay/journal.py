@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import pathlib
+import zipfile
+from typing import NamedTuple
 
 import numpy as np
 
@@ -10,8 +12,15 @@ from idql_tf import files
 from idql_tf.errors import UserError
 
 
+class Rows(NamedTuple):
+    """Packed transitions [n, S, W] and the origins [m, 3] of the items they came in."""
+
+    packed: np.ndarray
+    origins: np.ndarray
+
+
 class Journal:
-    """Packed rows [n, S, W] in the order of their insertion, in files by first number.
+    """Packed rows in the order of their insertion, in files by first number.
 
     Args:
       folder: where they are; made when there is something to write.
@@ -22,70 +31,82 @@ class Journal:
     def __init__(self, folder: pathlib.Path, capacity: int, keep: int) -> None:
         self._folder, self._capacity, self._keep = folder, capacity, keep
 
-    def write(self, first: int, rows: np.ndarray) -> None:
+    def write(self, first: int, rows: Rows) -> None:
         """Adds rows, the first of which is number `first`; nothing if there are none.
 
         Raises:
           OSError: they cannot be written; what is there is untouched.
         """
-        if not len(rows):
+        if not len(rows.packed):
             return
-        with files.replacing(self._folder / f"{first:012d}.npy", "wb") as file:
-            np.save(file, rows, allow_pickle=False)
+        with files.replacing(self._folder / f"{first:012d}.npz", "wb") as file:
+            np.savez(file, **rows._asdict())
         paths = self._files()
-        ends = [*map(_first, paths[1:]), first + len(rows)]
+        ends = [*map(_first, paths[1:]), first + len(rows.packed)]
         # Every checkpoint ends a file; this is where the oldest one kept does.
         oldest = ends[-min(self._keep, len(ends))]
         for path, end in zip(paths, ends, strict=True):
             if end <= oldest - self._capacity:
                 path.unlink()
 
-    def read(self, count: int) -> np.ndarray | None:
+    def read(self, count: int) -> Rows | None:
         """The newest rows up to number `count`, at most the capacity.
 
         Files of a later time, which a kill left without their checkpoint, are removed.
 
         Returns:
-          Rows [n, S, W]; None where there are none.
+          None where there are none.
 
         Raises:
           UserError: a file is missing or damaged.
         """
-        parts: list[np.ndarray] = []
+        parts: list[Rows] = []
         expected: int | None = None
         for path in self._files():
             first = _first(path)
             if first >= count:
                 path.unlink()
                 continue
-            try:
-                part = np.load(path, allow_pickle=False)
-                if part.ndim != 3 or part.dtype != np.float32:
-                    raise ValueError(f"{part.dtype} of shape {part.shape}")
-            except (OSError, ValueError, EOFError) as error:
-                raise UserError(
-                    f"{path} is damaged ({error!s:.100}); restore it, or start a new "
-                    "run"
-                ) from error
-            part = part[: count - first]
+            part = _cut(_read(path), count - first)
             if expected not in (None, first):
                 raise UserError(
                     f"{self._folder} has transitions up to {expected}, then from "
                     f"{first}; restore the missing file, or start a new run"
                 )
-            parts, expected = [*parts, part], first + len(part)
+            parts, expected = [*parts, part], first + len(part.packed)
         if not count:
             return None
-        rows = sum(map(len, parts))
+        rows = sum(len(part.packed) for part in parts)
         if expected != count or rows < min(count, self._capacity):
             raise UserError(
                 f"{self._folder} has {rows} transitions up to {expected or 0}; the "
                 f"checkpoint has {count}; restore the missing file, or start a new run"
             )
-        return np.concatenate(parts)[-self._capacity :]
+        packed, origins = (np.concatenate(x) for x in zip(*parts, strict=True))
+        return Rows(packed[-self._capacity :], origins)
 
     def _files(self) -> list[pathlib.Path]:
-        return sorted(self._folder.glob("*.npy"))
+        return sorted(self._folder.glob("*.npz"))
+
+
+def _cut(rows: Rows, count: int) -> Rows:
+    per_item = len(rows.packed) // max(1, len(rows.origins))
+    items = -(-count // max(1, per_item))
+    return Rows(rows.packed[:count], rows.origins[:items])
+
+
+def _read(path: pathlib.Path) -> Rows:
+    try:
+        with np.load(path, allow_pickle=False) as file:
+            rows = Rows(*(file[name] for name in Rows._fields))
+        kinds = [(x.ndim, x.dtype) for x in rows]
+        if kinds != [(3, np.float32), (2, np.int64)]:
+            raise ValueError(f"it has {kinds}")
+    except (OSError, ValueError, EOFError, KeyError, zipfile.BadZipFile) as error:
+        raise UserError(
+            f"{path} is damaged ({error!s:.100}); restore it, or start a new run"
+        ) from error
+    return rows
 
 
 def _first(path: pathlib.Path) -> int:

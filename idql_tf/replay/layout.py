@@ -50,10 +50,15 @@ def pack(item: Item) -> np.ndarray:
 
 
 def unpack(rows: np.ndarray, sizes: Sizes) -> Item:
-    """Makes an item of rows [E, S, W] again, without its origin."""
+    """Makes an item of rows [E, S, W] again, without its origin and its episodes."""
     parts = np.split(rows, np.cumsum(sizes.widths)[:-1], axis=-1)
     item = dict(zip(COLUMNS, parts, strict=True))
-    return item | {name: item[name][..., 0] for name in ("rewards", "masks")}
+    item |= {name: item[name][..., 0] for name in ("rewards", "masks")}
+    lead = rows.shape[:2]
+    return item | {
+        "returns": np.zeros(lead, np.float32),
+        "lengths": np.zeros(lead, np.int32),
+    }
 
 
 def offline_part(batch_size: int, offline_fraction: float) -> int:

@@ -74,7 +74,7 @@ def refill(
     """
     size = sizes.num_environments
     items = (
-        unpack(rows[i : i + size], sizes) | {"origin": np.array([-1, i // size])}
+        unpack(rows[i : i + size], sizes) | {"origin": np.array([-1, i // size, 0])}
         for i in range(0, len(rows) - size + 1, size)
     )
     _write(client, ONLINE, items, deadline_seconds)

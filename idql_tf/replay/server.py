@@ -103,6 +103,15 @@ def save(client: reverb.Client) -> None:
         client.checkpoint()
 
 
+def answers(client: reverb.Client) -> bool:
+    """Whether the server says anything at all."""
+    try:
+        client.server_info(timeout=INFO_DEADLINE_SECONDS)
+    except (reverb.errors.ReverbError, RuntimeError):
+        return False
+    return True
+
+
 def describe(client: reverb.Client) -> str:
     """One line on every table: what stands in it and whether anyone waits.
 

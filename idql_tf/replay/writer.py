@@ -10,7 +10,7 @@ from idql_tf.replay.layout import Item
 from idql_tf.replay.library import reverb
 from idql_tf.replay.tables import FRESH, ONLINE
 
-_LOOK_EVERY_SECONDS = 5.0
+_LOOK_EVERY_SECONDS = 1.0
 
 
 class TransitionWriter:
@@ -22,9 +22,10 @@ class TransitionWriter:
     Args:
       client: of the server.
       deadline_seconds: how long to wait for a server that is full, slow or gone.
-      tables: where every item goes; actors write to `online` and `fresh`.
+      tables: where every item goes.
       max_pending: items on their way at most; more wait for the server.
-      on_wait: called with a line of text when a wait gets long.
+      on_wait: called every second of a wait; what it raises ends the wait. With it, a
+        server that answers and is full is waited for without end.
     """
 
     def __init__(
@@ -33,7 +34,7 @@ class TransitionWriter:
         deadline_seconds: float,
         tables: Sequence[str] = (ONLINE, FRESH),
         max_pending: int = 16,
-        on_wait: Callable[[str], None] | None = None,
+        on_wait: Callable[[], None] | None = None,
     ) -> None:
         self._client, self._deadline = client, deadline_seconds
         self._tables = tuple(tables)
@@ -71,15 +72,17 @@ class TransitionWriter:
                 self._writer.flush(pending, timeout_ms=int(1_000 * left) + 1)
                 return
             except reverb.errors.DeadlineExceededError:
+                if self._on_wait is not None:
+                    self._on_wait()
+                    if server.answers(self._client):
+                        give_up = time.monotonic() + self._deadline
+                        continue
                 if time.monotonic() >= give_up:
                     raise deadlines.timed_out(
                         self._deadline,
                         self._client,
                         f"writing to {' and '.join(self._tables)}",
                     ) from None
-                if self._on_wait is not None:
-                    state = server.describe(self._client)
-                    self._on_wait(f"waiting for the replay server; {state}")
 
     def close(self) -> None:
         """Drops the connection; what is not confirmed is lost."""

@@ -5,12 +5,10 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import difflib
-import fcntl
 import json
-import os
 import pathlib
 import platform
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from importlib import metadata
 from typing import Any
 
@@ -50,28 +48,9 @@ class Run:
         """Path of one of the run's files."""
         return self.path / name
 
-    @contextlib.contextmanager
-    def locked(self, to_read: bool = False) -> Iterator[None]:
-        """Keeps other programs from writing into the run at the same time.
-
-        Args:
-          to_read: let others read too.
-
-        Raises:
-          UserError: another program is at work on it.
-        """
-        descriptor = os.open(self.path, os.O_RDONLY)
-        kind = fcntl.LOCK_SH if to_read else fcntl.LOCK_EX
-        try:
-            fcntl.flock(descriptor, kind | fcntl.LOCK_NB)
-            yield
-        except BlockingIOError as error:
-            raise UserError(
-                f"{self.path} is in use by another program; wait for it to end, or "
-                "name another directory"
-            ) from error
-        finally:
-            os.close(descriptor)
+    def locked(self, to_read: bool = False) -> contextlib.AbstractContextManager[None]:
+        """Keeps other programs from writing into the run; see `files.locked`."""
+        return files.locked(self.path, to_read)
 
 
 def check(run: Run) -> None:

@@ -27,13 +27,22 @@ def _push(observations, step):
 
 def _run(steps, act=_push, info=None, **options):
     actor = Actor(info or _info(), RULE, SEEDS, E, **options)
-    taken = [actor.step(act) for _ in range(steps)]
+    items = [actor.step(act) for _ in range(steps)]
     actor.close()
-    return [item for item, _ in taken], [x for _, done in taken for x in done]
+    return items
+
+
+def _finished(items):
+    """(seed's place, return, length) of every episode that ended."""
+    return [
+        (s, item["returns"][e, s], item["lengths"][e, s])
+        for item in items
+        for e, s in np.argwhere(item["lengths"])
+    ]
 
 
 def test_items_are_the_environments_own_transitions():
-    items, finished = _run(120)
+    items = _run(120)
     shapes = {name: x.shape for name, x in items[0].items()}
     assert shapes == {
         "observations": (E, 2, 4),
@@ -41,8 +50,10 @@ def test_items_are_the_environments_own_transitions():
         "rewards": (E, 2),
         "masks": (E, 2),
         "next_observations": (E, 2, 4),
+        "returns": (E, 2),
+        "lengths": (E, 2),
     }
-    assert {x.dtype for x in items[0].values()} == {np.dtype(np.float32)}
+    assert {x.dtype.name for x in items[0].values()} == {"float32", "int32"}
     # The pendulum is upright where the step's reward is 1: by the rule, 2 * 1 - 1.
     for item in items:
         upright = np.abs(item["next_observations"][..., 1]) <= 0.2
@@ -53,16 +64,19 @@ def test_items_are_the_environments_own_transitions():
         same = (before["next_observations"] == after["observations"]).all(-1)
         assert same[before["masks"] == 1].mean() > 0.9
         assert not same[before["masks"] == 0].any()
-    assert finished and {x.seed for x in finished} == set(SEEDS)
-    assert all(x.length <= 50 for x in finished)
-    assert all(x.episode_return in (x.length, x.length - 1) for x in finished)
+    finished = _finished(items)
+    assert finished and {s for s, _, _ in finished} == {0, 1}
+    assert all(length <= 50 for _, _, length in finished)
+    # The raw return: a step that falls over gives 0, every other 1.
+    assert all(total in (length, length - 1) for _, total, length in finished)
+    assert not any(item["returns"][item["lengths"] == 0].any() for item in items)
 
 
 def test_a_time_limit_is_no_end():
     still = lambda observations, _: np.zeros([2, E, 1], np.float32)  # noqa: E731
-    items, finished = _run(12, still, _info(limit=5))
+    items = _run(12, still, _info(limit=5))
     assert all((item["masks"] == 1).all() for item in items)
-    assert [x.length for x in finished] == [5] * (2 * 2 * E)
+    assert [length for _, _, length in _finished(items)] == [5] * (2 * 2 * E)
     # Twelve steps: two episodes, and new ones begun at the sixth and eleventh.
     for t in (4, 9):
         gone = items[t]["next_observations"] != items[t + 1]["observations"]
@@ -70,7 +84,7 @@ def test_a_time_limit_is_no_end():
 
 
 def test_episodes_start_by_seed_actor_and_first_step():
-    starts = lambda **options: _run(1, **options)[0][0]["observations"]  # noqa: E731
+    starts = lambda **options: _run(1, **options)[0]["observations"]  # noqa: E731
     first = starts()
     np.testing.assert_array_equal(first, starts())
     flat = first.reshape(-1, 4)
@@ -92,7 +106,7 @@ def test_policies_see_the_number_of_the_step():
 
 def test_actions_are_what_the_data_would_hold():
     wild = lambda observations, _: np.full([2, E, 1], 7.0, np.float32)  # noqa: E731
-    items, _ = _run(1, wild)
+    items = _run(1, wild)
     np.testing.assert_array_equal(items[0]["actions"], np.float32(1 - 1e-5))
     nan = lambda observations, _: np.full([2, E, 1], np.nan)  # noqa: E731
     with pytest.raises(FloatingPointError, match="non-finite action, step 0"):

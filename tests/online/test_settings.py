@@ -21,16 +21,15 @@ def test_updates_of_table_3(mode, exploration, behavior):
     assert settings.exploration == exploration and settings.num_candidates == 64
     assert settings.offline_fraction == 0.5
     for step, due in ((0, 0), (5_000, 0), (5_001, 1), (6_000, 1_000)):
-        assert settings.critic_due(step) == due
-        assert settings.behavior_due(step) == behavior * due
+        assert settings.due(step) == (due, behavior * due)
 
 
 def test_any_ratio_of_updates_to_data():
     settings = _settings(warm_start_steps=10, critic_updates_per_step=0.3)
-    due = [settings.critic_due(step) for step in range(10, 31, 2)]
+    due = [settings.due(step)[0] for step in range(10, 31, 2)]
     assert due == [int(0.3 * (step - 10) + 1e-9) for step in range(10, 31, 2)]
     assert due[-1] == 6
-    assert _settings(critic_updates_per_step=20).critic_due(5_003) == 60
+    assert _settings(critic_updates_per_step=20).due(5_003)[0] == 60
 
 
 @pytest.mark.parametrize(

@@ -11,6 +11,7 @@ from idql_tf.replay import deadlines, layout, server, tables
 from idql_tf.replay.deadlines import ReplayTimeout
 from idql_tf.replay.feed import Feed, _Numbers
 from idql_tf.replay.library import reverb
+from idql_tf.replay.tables import FRESH, ONLINE, RECENT
 from idql_tf.replay.writer import TransitionWriter
 
 
@@ -18,18 +19,21 @@ def sizes_of(client):
     return {name: info.current_size for name, info in client.server_info(5).items()}
 
 
+def rewards(items):
+    """The first reward of each: 100 times its number."""
+    return [item["rewards"][0, 0] for item in items]
+
+
 def test_what_is_written_arrives_once_and_in_order():
     with serving() as client:
         writer, feed = TransitionWriter(client, DEADLINE), Feed(client, DEADLINE)
-        assert feed.take() == []
         for number in range(40):
             writer.write(item(number))
         writer.flush()
-        taken = feed.take()
-        np.testing.assert_array_equal(
-            taken, [layout.pack(item(number)) for number in range(40)]
-        )
-        assert feed.take() == []
+        taken = [*feed.wait(15), *feed.wait()]
+        assert rewards(taken) == [100 * number for number in range(40)]
+        for name, value in item(39).items():
+            np.testing.assert_array_equal(taken[39][name], value)
         # The durable store still has them all.
         assert sizes_of(client) == {"online": 40, "fresh": 0}
 
@@ -54,8 +58,8 @@ def test_an_item_offered_again_is_dropped():
         for actor, number in ((0, 1), (1, 1), (0, 2), (0, 1), (1, 1), (1, 2)):
             writer.write(item(number, actor))
         writer.flush()
-        rewards = [rows[0, 0, 5] for rows in feed.take()]
-        assert rewards == [100, 100, 200, 200]
+        taken = feed.wait()
+        assert rewards(taken) == [100, 100, 200, 200]
 
 
 def test_numbers_lost_with_a_server_do_not_pile_up(monkeypatch):
@@ -68,36 +72,79 @@ def test_numbers_lost_with_a_server_do_not_pile_up(monkeypatch):
 
 
 def test_a_full_queue_is_an_error_that_tells_the_tables():
-    heard = []
-    with serving(fresh_items=5) as client:
-        writer = TransitionWriter(client, DEADLINE, on_wait=heard.append)
+    with serving(queue_steps=20) as client:
+        writer = TransitionWriter(client, DEADLINE)
         began = time.monotonic()
         with pytest.raises(ReplayTimeout, match="fresh: 5 of 5 items"):
             for number in range(100):
                 writer.write(item(number))
         assert DEADLINE <= time.monotonic() - began < DEADLINE + 5
-        Feed(client, DEADLINE).take()
+        Feed(client, DEADLINE).wait()
         writer.close()
 
 
+def test_an_empty_queue_is_an_error_that_tells_the_tables():
+    with serving() as client:
+        feed = Feed(client, 0.5)
+        assert feed.wait(stopped=lambda: True) == []
+        with pytest.raises(ReplayTimeout, match="an actor running.*fresh: 0 of 500"):
+            feed.wait()
+
+
 def test_a_waiting_actor_goes_on_when_the_learner_takes(monkeypatch):
-    heard = []
     monkeypatch.setattr("idql_tf.replay.writer._LOOK_EVERY_SECONDS", 0.2)
-    with serving(fresh_items=5) as client:
-        feed, taken = Feed(client, DEADLINE), []
+    waits, taken = [], []
+    with serving(queue_steps=20) as client:
+        feed = Feed(client, DEADLINE)
 
-        def on_wait(text):
-            heard.append(text)
-            taken.extend(feed.take())
+        def on_wait():
+            waits.append(time.monotonic())
+            # Longer than the deadline: a full server that answers is no silent one.
+            if waits[-1] - waits[0] > 2 * DEADLINE:
+                taken.extend(feed.wait())
 
-        writer = TransitionWriter(client, 30.0, on_wait=on_wait)
+        writer = TransitionWriter(client, DEADLINE, on_wait=on_wait)
         for number in range(60):
             writer.write(item(number))
         while len(taken) < 60:
-            taken += feed.take()
+            taken += feed.wait()
         writer.flush()
-    assert "waiting for the replay server; server localhost" in heard[0]
-    assert [rows[0, 0, 5] for rows in taken] == [100 * i for i in range(60)]
+    assert len(waits) > 10
+    assert rewards(taken) == [100 * i for i in range(60)]
+
+
+def test_what_ends_a_wait_is_the_actors_own(monkeypatch):
+    monkeypatch.setattr("idql_tf.replay.writer._LOOK_EVERY_SECONDS", 0.1)
+
+    def on_wait():
+        raise InterruptedError
+
+    with serving(queue_steps=20) as client:
+        writer = TransitionWriter(client, 60.0, on_wait=on_wait)
+        with pytest.raises(InterruptedError):
+            for number in range(100):
+                writer.write(item(number))
+
+
+def test_what_a_killed_learner_had_taken_is_found_again():
+    every = (ONLINE, FRESH, RECENT)
+    with serving(recent=400) as client:
+        writer, feed = TransitionWriter(client, DEADLINE, every), Feed(client, DEADLINE)
+        for number in range(150):
+            writer.write(item(number, number % 2))
+        writer.flush()
+        known = feed.wait(90)[:40]
+        # Another learner knows of the first 40, and finds the others: 100 are recent.
+        other = Feed(client, DEADLINE)
+        other.know(np.stack([one["origin"] for one in known]))
+        told = []
+        assert other.recover(lambda *progress: told.append(progress)) == 100
+        assert told and told[-1][0] <= told[-1][1]
+        found = other.wait(100)
+        assert sorted(rewards(found)) == [100 * i for i in range(50, 150)]
+        # Sixty of them are in `fresh` still: nothing comes twice.
+        with pytest.raises(ReplayTimeout):
+            Feed.wait(other)
 
 
 def test_an_item_of_another_shape_is_refused():
@@ -135,7 +182,7 @@ def test_a_killed_server_comes_back_and_nothing_is_lost(tmp_path, unused_port):
     for number in range(30):
         writer.write(item(number))
     writer.flush()
-    taken = [rows[0, 0, 5] for rows in feed.take()]
+    taken = rewards(feed.wait())
     server.save(client)
     process.kill()
     process.join()
@@ -145,7 +192,8 @@ def test_a_killed_server_comes_back_and_nothing_is_lost(tmp_path, unused_port):
     process, told = start(unused_port, tmp_path)
     writer.flush()
     assert sizes_of(client) == {"online": 37, "fresh": 7}
-    taken += [rows[0, 0, 5] for rows in feed.take()]
+    while len(taken) < 37:
+        taken += rewards(feed.wait())
     # After a reconnection the order may be another one.
     assert sorted(taken) == [100 * number for number in range(37)]
     writer.close()
@@ -162,15 +210,14 @@ def test_an_earlier_checkpoint_offers_nothing_twice(tmp_path, unused_port):
         writer.write(item(number))
     writer.flush()
     server.save(client)
-    assert len(feed.take()) == 20
+    assert len(feed.wait()) == 20
     process.kill()
     process.join()
     process, told = start(unused_port, tmp_path)
     assert sizes_of(client)["fresh"] == 20
     writer.write(item(20))
     writer.flush()
-    (rows,) = feed.take()
-    np.testing.assert_array_equal(rows, layout.pack(item(20)))
+    assert rewards(feed.wait()) == [2_000]
     writer.close()
     process.kill()
 

@@ -17,6 +17,7 @@ PARAMS = [
     "finetune.warm_start_steps=40",
     "finetune.critic_updates_per_step=0.5",
     "finetune.offline_transitions_per_item=8",
+    "finetune.weights_every=10",
     "finetune.log_every=40",
     "finetune.checkpoint_every=40",
     "finetune.evaluate_every=120",
@@ -61,8 +62,8 @@ def _updates(folder):
 
 
 def _journal(folder):
-    files = sorted((folder / "replay").glob("*.npy"))
-    return np.concatenate([np.load(file) for file in files])
+    files = sorted((folder / "replay").glob("*.npz"))
+    return np.concatenate([np.load(file)["packed"] for file in files])
 
 
 @pytest.mark.parametrize("mode, ratio", [("max", 0), ("imp", 2)])

@@ -1,0 +1,170 @@
+"""What `launch/actor.py` does."""
+
+from __future__ import annotations
+
+import contextlib
+import itertools
+import secrets
+import time
+from collections.abc import Sequence
+
+import numpy as np
+from rich.console import Console
+
+from idql_tf.cli import EXIT_DONE, EXIT_RESUMABLE
+from idql_tf.environments import factory
+from idql_tf.evaluation import rollouts
+from idql_tf.online.actor import Act, Actor
+from idql_tf.online.settings import Settings
+from idql_tf.replay import tables
+from idql_tf.replay.deadlines import ReplayTimeout
+from idql_tf.replay.weights import DONE, Weights
+from idql_tf.replay.writer import TransitionWriter
+from idql_tf.runs import jobs, online, remote
+from idql_tf.training.offline import Stopped, StopSignals
+
+# How long a signal may have to wait for a server that is silent.
+_LOOK_SECONDS = 5.0
+_TABLES = (tables.ONLINE, tables.FRESH, tables.RECENT)
+
+
+class _LearnerIsDone(Exception):
+    """It needs no more transitions."""
+
+
+def act(
+    run_dir: str,
+    mode: str,
+    address: str,
+    gin_files: Sequence[str] = (),
+    gin_params: Sequence[str] = (),
+    env_id: str | None = None,
+) -> int:
+    """Acts with the learner's newest policy and sends what it finds, until it is done.
+
+    Actors are told apart by a random number that each draws when it starts; it also
+    decides how its episodes begin. So any number of them may come and go.
+
+    Args:
+      run_dir: the run that is finetuned; is only read.
+      mode: 'max' or 'imp'.
+      address: of the replay server, HOST:PORT.
+      gin_files: read after the run's configuration and the mode's.
+      gin_params: read last.
+      env_id: MODULE:ID of the run's environment, where importing MODULE makes it
+        known.
+
+    Returns:
+      The exit code: 0 when the learner is done, 75 when stopped by a signal.
+
+    Raises:
+      UserError: the run cannot be read, or the server is another's.
+      ReplayTimeout: the server does not answer.
+    """
+    console = Console(soft_wrap=True)
+    if env_id is not None:
+        factory.parse_spec(env_id)
+    source, settings = online.open_source(run_dir, mode, gin_files, gin_params)
+    rollouts.check(source.info)
+    learner = jobs.make_learner(source)
+    with source.locked(to_read=True):
+        jobs.restore_trained(source, learner, 1, console)
+    sizes = online.sizes_of(source, settings)
+    client, weights = remote.connect(address, sizes, settings, learner)
+    identity = secrets.randbits(62)
+    deadline, number = settings.deadline_seconds, settings.num_environments
+    with StopSignals() as stop:
+        policy = _Policy(weights, deadline, stop)
+        try:
+            with (
+                contextlib.closing(
+                    TransitionWriter(client, deadline, _TABLES, on_wait=policy.look)
+                ) as writer,
+                contextlib.closing(
+                    Actor(source.info, source.rule, source.seeds, number, identity)
+                ) as actor,
+            ):
+                policy.follow()
+                console.print(f"acting with the policy of step {policy.version:,}")
+                choose = online.exploration(learner, settings, identity)
+                _act(actor, choose, writer, policy, identity, settings, console)
+        except Stopped as stopped:
+            console.print(f"{stopped}; the same command starts another actor")
+            return EXIT_RESUMABLE
+        except _LearnerIsDone:
+            console.print("the learner is done")
+    return EXIT_DONE
+
+
+class _Policy:
+    """The learner's published policy, as far as this actor has followed it."""
+
+    def __init__(
+        self, weights: Weights, deadline_seconds: float, stop: StopSignals
+    ) -> None:
+        self._weights, self._stop = weights, stop
+        self._deadline = deadline_seconds
+        self.version = 0
+
+    def follow(self) -> None:
+        """Takes over the newest policy; waits for the first.
+
+        Raises:
+          ReplayTimeout: the server does not answer.
+        """
+        give_up = time.monotonic() + self._deadline
+        while True:
+            if self._stop.received:
+                raise Stopped(self._stop.received)
+            try:
+                version = self._weights.pull(_LOOK_SECONDS)
+            except ReplayTimeout:
+                if time.monotonic() > give_up:
+                    raise
+                continue
+            if version == DONE:
+                raise _LearnerIsDone
+            if version is not None:
+                self.version = version
+                return
+            # The server is there, the learner not yet.
+            give_up = time.monotonic() + self._deadline
+            time.sleep(0.2)
+
+    def look(self) -> None:
+        """Ends the actor where it is no longer wanted; for waits."""
+        if self._stop.received:
+            raise Stopped(self._stop.received)
+        with contextlib.suppress(ReplayTimeout):
+            if self._weights.pull(_LOOK_SECONDS) == DONE:
+                raise _LearnerIsDone
+
+
+def _act(
+    actor: Actor,
+    choose: Act,
+    writer: TransitionWriter,
+    policy: _Policy,
+    identity: int,
+    settings: Settings,
+    console: Console,
+) -> None:
+    """Acts until an exception ends it."""
+    began, episodes = time.monotonic(), []
+    for number in itertools.count(1):
+        item = actor.step(choose)
+        origin = np.array([identity, number - 1, policy.version])
+        writer.write(item | {"origin": origin})
+        episodes += item["returns"][item["lengths"] > 0].tolist()
+        steps = number * settings.num_environments
+        if steps % settings.weights_every == 0:
+            policy.follow()
+        if steps % settings.log_every == 0:
+            now = time.monotonic()
+            mean = f", return {np.mean(episodes):.4g}" if episodes else ""
+            console.print(
+                f"step {steps:,}, {settings.log_every / (now - began):.0f} steps/s, "
+                f"{len(episodes)} episodes{mean}; policy of step {policy.version:,}",
+                highlight=False,
+            )
+            began, episodes = now, []

@@ -1,0 +1,82 @@
+"""What `launch/learner.py` does."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from rich.console import Console
+
+from idql_tf.cli import EXIT_DONE, EXIT_RESUMABLE
+from idql_tf.replay.deadlines import ReplayTimeout
+from idql_tf.replay.feed import Feed
+from idql_tf.replay.weights import Weights
+from idql_tf.runs import online, remote
+from idql_tf.runs.online import Finetuning
+from idql_tf.training.offline import Stopped, progress_bar
+
+# Longer than the largest policies take, shorter than a scheduler waits after SIGTERM.
+_PUBLISH_SECONDS = 10.0
+
+
+def learn(
+    run_dir: str,
+    mode: str,
+    num_env_steps: int,
+    address: str,
+    output_dir: str | None = None,
+    gin_files: Sequence[str] = (),
+    gin_params: Sequence[str] = (),
+    env_id: str | None = None,
+) -> int:
+    """Finetunes a run with what actors in other processes send to a replay server.
+
+    Args:
+      run_dir: the run that is finetuned; is only read.
+      mode: 'max' or 'imp'.
+      num_env_steps: environment steps of each seed in all, of all actors together.
+      address: of the replay server, HOST:PORT.
+      output_dir: the new run, resumed if it exists; by default RUN_DIR-MODE.
+      gin_files: read after the run's configuration and the mode's.
+      gin_params: read last.
+      env_id: MODULE:ID of the run's environment, where importing MODULE makes it
+        known.
+
+    Returns:
+      The exit code: 0 when done, 75 when stopped by a signal after saving.
+
+    Raises:
+      UserError: the run cannot be finetuned, the output is another run, or the server
+        another's.
+      ReplayTimeout: the server does not answer, or no actor sends anything.
+    """
+    source, settings = online.open_source(run_dir, mode, gin_files, gin_params)
+    job = Finetuning(source, settings, mode, num_env_steps, output_dir, env_id)
+    client, weights = remote.connect(address, job.sizes, settings, job.learner)
+    with job.stop, job.begun():
+        try:
+            job.restore(client)
+            _recover(job.feed, job.console)
+            job.train(publish=lambda step: _publish(weights, step, job))
+        except Stopped as stopped:
+            job.console.print(f"{stopped}; run the same command again to go on")
+            return EXIT_RESUMABLE
+    job.evaluator.finish()
+    return EXIT_DONE
+
+
+def _publish(weights: Weights, step: int, job: Finetuning) -> None:
+    """Tells the actors; where the server is silent, the next wait for data tells."""
+    try:
+        weights.publish(step, _PUBLISH_SECONDS)
+    except ReplayTimeout as error:
+        job.console.print(f"actors were not told of step {step:,}: {error}")
+
+
+def _recover(feed: Feed, console: Console) -> None:
+    with progress_bar(console) as progress:
+        task = progress.add_task("finding what was not saved")
+        found = feed.recover(
+            lambda drawn, total: progress.update(task, completed=drawn, total=total)
+        )
+    if found:
+        console.print(f"found {found:,} steps that were taken and not saved")

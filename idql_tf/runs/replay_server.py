@@ -1,0 +1,134 @@
+"""What `launch/replay_server.py` does."""
+
+from __future__ import annotations
+
+import json
+import pathlib
+import socket
+import time
+from collections.abc import Sequence
+
+from rich.console import Console
+
+from idql_tf import files
+from idql_tf.cli import EXIT_RESUMABLE
+from idql_tf.errors import UserError
+from idql_tf.replay import server, tables
+from idql_tf.replay.library import reverb
+from idql_tf.runs import jobs, online, remote
+from idql_tf.training.offline import StopSignals
+
+
+def serve(
+    run_dir: str,
+    mode: str,
+    folder: str,
+    port: int,
+    everywhere: bool = False,
+    gin_files: Sequence[str] = (),
+    gin_params: Sequence[str] = (),
+    env_id: str | None = None,
+) -> int:
+    """Runs the replay server of a finetuning until a signal comes.
+
+    Args:
+      run_dir: the run that is finetuned.
+      mode: 'max' or 'imp'.
+      folder: of the server's checkpoints; what is there is served again.
+      port: where it listens.
+      everywhere: listen on all network interfaces; else on this machine alone.
+      gin_files: read after the run's configuration and the mode's.
+      gin_params: read last.
+      env_id: MODULE:ID of the run's environment, where importing MODULE makes it
+        known.
+
+    Returns:
+      The exit code: 75, for it ends by a signal, after saving.
+
+    Raises:
+      UserError: the run cannot be read, the port is taken, or the folder is another
+        server's.
+    """
+    console = Console(soft_wrap=True)
+    source, settings = online.open_source(run_dir, mode, gin_files, gin_params)
+    transitions = online.load_data(source, env_id)
+    sizes = online.sizes_of(source, settings)
+    offline = online.offline_table(transitions, sizes, settings)
+    made = [
+        *remote.make_tables(sizes, settings, jobs.make_learner(source)),
+        offline,
+    ]
+    path = pathlib.Path(folder)
+    _check_same(path, made)
+    with (
+        files.locked(path),
+        StopSignals() as stop,
+        server.serve(made, port, path, everywhere) as running,
+    ):
+        client = reverb.Client(f"localhost:{running.port}")
+        filled = client.server_info(timeout=5)[tables.OFFLINE].current_size
+        if filled < offline.info.max_size:
+            online.fill_offline(client, transitions, source, settings)
+        del transitions
+        host = socket.gethostname() if everywhere else "localhost"
+        console.print(
+            f"replay server at {host}:{running.port}; {server.describe(client)}",
+            markup=False,
+            highlight=False,
+        )
+        _tend(client, console, stop, settings.server_checkpoint_seconds)
+    console.print(f"{stop.received}: saved in {path}; the same command goes on")
+    return EXIT_RESUMABLE
+
+
+def _tend(
+    client: reverb.Client, console: Console, stop: StopSignals, every: float
+) -> None:
+    """Saves from time to time and at a signal."""
+    saved = time.monotonic()
+    while stop.received is None:
+        time.sleep(0.1)
+        if time.monotonic() - saved < every:
+            continue
+        try:
+            server.save(client)
+        except RuntimeError as error:
+            # What it holds is worth more than its checkpoint.
+            text = " ".join(str(error).split())
+            console.print(
+                f"could not save ({text:.160}); serving on, and trying again in "
+                f"{every:g} s",
+                markup=False,
+            )
+        saved = time.monotonic()
+    server.save(client)
+
+
+def _check_same(path: pathlib.Path, made: Sequence[reverb.Table]) -> None:
+    """Records the tables of a new folder; refuses that of other tables.
+
+    Raises:
+      UserError: so.
+    """
+    files.check_plain(path)
+    found = {
+        table.info.name: {
+            "max_size": table.info.max_size,
+            "items": str(remote.shapes(table.info.signature)),
+        }
+        for table in made
+    }
+    record = path / "tables.json"
+    text = json.dumps(found, indent=1, sort_keys=True)
+    try:
+        if not record.exists():
+            files.write_atomically(record, text)
+        elif record.read_text(errors="replace") != text:
+            raise UserError(
+                f"{path} is of a replay server with other tables ({record}); repeat "
+                "the old command, or name a new --folder"
+            )
+    except OSError as error:
+        raise UserError(
+            f"{path} cannot be used: {error}; name another --folder"
+        ) from error
