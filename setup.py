@@ -49,7 +49,12 @@ EXTRAS_REQUIRE = {
     "cluster": ["ray[default]==2.55.*", "pydantic<2"],
 }
 
-GIN_PACKAGES = ["idql_tf.gin", "idql_tf.gin.tasks", "idql_tf.gin.protocols"]
+GIN_PACKAGES = [
+    "idql_tf.gin",
+    "idql_tf.gin.tasks",
+    "idql_tf.gin.protocols",
+    "idql_tf.gin.finetune",
+]
 
 
 def read_version() -> str:

@@ -77,6 +77,7 @@ def register() -> None:
     import idql_tf.data
     import idql_tf.environments.collect
     import idql_tf.extraction
+    import idql_tf.online.placement
     import idql_tf.online.settings
     import idql_tf.runs.evaluation
     import idql_tf.training.offline  # noqa: F401

@@ -27,13 +27,20 @@ NUM_ENV_STEPS = flags.DEFINE_integer(
 OUTPUT_DIR = flags.DEFINE_string(
     "output_dir", None, "The new run; by default RUN_DIR-MODE."
 )
+CLUSTER = flags.DEFINE_bool(
+    "cluster",
+    False,
+    "Let Ray place server, learner and gin cluster.num_actors actors, on the cluster "
+    "of RAY_ADDRESS or on this machine.",
+)
 cli.define_gin_flags()
 
 
 def main() -> int:
-    from idql_tf.runs import finetune
+    from idql_tf.runs import cluster, finetune
 
-    return finetune.finetune(
+    run = cluster.finetune if CLUSTER.value else finetune.finetune
+    return run(
         RUN_DIR.value,
         MODE.value,
         NUM_ENV_STEPS.value,

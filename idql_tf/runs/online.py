@@ -51,6 +51,11 @@ def open_source(
     return source, jobs.configured(lambda: Settings())
 
 
+def output_path(source: Run, mode: str, output_dir: str | None) -> pathlib.Path:
+    """Where the finetuned run is: by default beside the one it begins with."""
+    return pathlib.Path(output_dir or f"{str(source.path).rstrip('/')}-{mode}")
+
+
 def sizes_of(run: Run, settings: Settings) -> Sizes:
     """Shapes of the transitions that finetuning a run makes."""
     return Sizes(
@@ -91,7 +96,7 @@ class Finetuning:
         self.console, self.stop = Console(soft_wrap=True), StopSignals()
         offline_settings = jobs.configured(lambda: offline.Settings())
         self.transitions = load_data(source, env_id)
-        path = pathlib.Path(output_dir or f"{str(source.path).rstrip('/')}-{mode}")
+        path = output_path(source, mode, output_dir)
         self.run = dataclasses.replace(
             source, path=path, finetuned_from=str(source.path)
         )

@@ -1,0 +1,115 @@
+"""What `launch/finetune.py --cluster` does: Ray places the processes of a finetuning.
+
+It also restarts what dies; each process goes on where it was by itself.
+"""
+
+from __future__ import annotations
+
+import importlib
+import socket
+from collections.abc import Sequence
+from typing import Any
+
+from idql_tf.cli import EXIT_RESUMABLE
+from idql_tf.errors import Failure
+from idql_tf.online.placement import Placement
+from idql_tf.quiet import import_quietly
+from idql_tf.runs import jobs, online, ray_library
+from idql_tf.training.offline import StopSignals
+
+_END_SECONDS = 60.0
+
+
+def finetune(
+    run_dir: str,
+    mode: str,
+    num_env_steps: int,
+    output_dir: str | None = None,
+    gin_files: Sequence[str] = (),
+    gin_params: Sequence[str] = (),
+    env_id: str | None = None,
+) -> int:
+    """As `runs.finetune.finetune`, with server, learner and actors placed by Ray.
+
+    RUN_DIR and the output must be on a file system that all nodes share. The server
+    keeps its checkpoints in OUTPUT/server.
+
+    Returns:
+      The exit code: 0 when done, 75 when stopped by a signal after saving.
+
+    Raises:
+      UserError: as there; or the cluster has not what gin asks of it.
+      Failure: what Ray could not bring back.
+    """
+    source, _ = online.open_source(run_dir, mode, gin_files, gin_params)
+    placement = jobs.configured(lambda: Placement())
+    output = online.output_path(source, mode, output_dir).absolute()
+    rest = (gin_files, gin_params, env_id)
+    with ray_library.connected() as ray:
+        cpus = placement.learner_cpus + placement.num_actors * placement.actor_cpus
+        ray_library.check_room(ray, CPU=cpus, GPU=placement.learner_gpus)
+        everywhere = sum(node["Alive"] for node in ray.nodes()) > 1
+        host = ray.util.get_node_ip_address() if everywhere else "localhost"
+        port = _free_port()
+        start = run_as_task(ray)
+        here = ray.util.scheduling_strategies.NodeAffinitySchedulingStrategy(
+            ray.get_runtime_context().get_node_id(), soft=False
+        )
+        folder = str(output.with_name(f"{output.name}-server"))
+        address = f"{host}:{port}"
+        server = start.options(num_cpus=0, scheduling_strategy=here).remote(
+            "replay_server.serve", run_dir, mode, folder, port, everywhere, *rest
+        )
+        learner = start.options(**placement.learner).remote(
+            "learner.learn", run_dir, mode, num_env_steps, address, str(output), *rest
+        )
+        actors = [
+            start.options(num_cpus=placement.actor_cpus).remote(
+                "actor.act", run_dir, mode, address, *rest
+            )
+            for _ in range(placement.num_actors)
+        ]
+        try:
+            return _watch(ray, learner, [server, *actors])
+        finally:
+            _end(ray, [*actors, learner, server])
+
+
+def run_as_task(ray: Any) -> Any:
+    """A Ray task that runs MODULE.FUNCTION of `idql_tf.runs` as often as it dies."""
+    return ray.remote(max_retries=-1, retry_exceptions=[Failure])(_run)
+
+
+def _run(name: str, *arguments: Any) -> int:
+    import_quietly()
+    module, _, function = name.partition(".")
+    return getattr(importlib.import_module(f"idql_tf.runs.{module}"), function)(
+        *arguments
+    )
+
+
+def _watch(ray: Any, learner: Any, others: Sequence[Any]) -> int:
+    """Waits for the learner, or for an error of anyone; a signal stops them all."""
+    waiting = [learner, *others]
+    # Ray had put its own handlers in place.
+    with StopSignals() as stop:
+        while stop.received is None:
+            ended, waiting = ray.wait(waiting, timeout=0.5)
+            for one in ended:
+                code = ray.get(one)
+                if one == learner:
+                    return code
+    return EXIT_RESUMABLE
+
+
+def _end(ray: Any, tasks: Sequence[Any]) -> None:
+    """Ends one after the other, the server last, each as by Ctrl-C."""
+    for task in tasks:
+        ray.cancel(task)
+        ray.wait([task], timeout=_END_SECONDS)
+
+
+def _free_port() -> int:
+    with socket.socket() as found:
+        found.bind(("", 0))
+        return found.getsockname()[1]
