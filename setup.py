@@ -54,6 +54,7 @@ GIN_PACKAGES = [
     "idql_tf.gin.tasks",
     "idql_tf.gin.protocols",
     "idql_tf.gin.finetune",
+    "idql_tf.gin.sweeps",
 ]
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pathlib
+import re
 import tokenize
 from collections.abc import Sequence
 
@@ -77,15 +78,19 @@ def register() -> None:
     import idql_tf.data
     import idql_tf.environments.collect
     import idql_tf.extraction
-    import idql_tf.online.placement
     import idql_tf.online.settings
     import idql_tf.runs.evaluation
+    import idql_tf.runs.placement
     import idql_tf.training.offline  # noqa: F401
 
 
 def current() -> str:
-    """The bindings in force, in an order that does not depend on the files."""
-    return gin.config_str()
+    """The bindings in force, in an order that does not depend on the files.
+
+    Where a run is computed is no part of what it computes: `cluster` is left out.
+    """
+    text = gin.config_str()
+    return re.sub(r"# Parameters for (cluster|sweep):\n(.+\n)+\n?", "", text)
 
 
 def _read(name: str) -> str:

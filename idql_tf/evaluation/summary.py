@@ -119,6 +119,13 @@ def format_table(summary: dict[str, Any]) -> str:
     if summary["dataset_score"] is not None:
         score = number(summary["dataset_score"])
         rows.append(("The data itself", score, "", "", "", "", ""))
+    lines = align(rows)
+    lines += [basis(summary), "The interval is a bootstrap over seeds."]
+    return "\n".join([*lines, summary["reference_note"]])
+
+
+def align(rows: Sequence[Sequence[str]]) -> list[str]:
+    """Lines of a table, the first row its header; numbers lie between two texts."""
     widths = [max(len(row[k]) for row in rows) for k in range(len(rows[0]))]
     lines = []
     for row in rows:
@@ -126,8 +133,7 @@ def format_table(summary: dict[str, Any]) -> str:
         cells += [row[k].rjust(widths[k]) for k in range(1, len(row) - 1)]
         lines.append("  ".join([*cells, row[-1].ljust(widths[-1])]).rstrip())
     lines.insert(1, "  ".join("-" * width for width in widths))
-    lines += [basis(summary), "The interval is a bootstrap over seeds."]
-    return "\n".join([*lines, summary["reference_note"]])
+    return lines
 
 
 def basis(summary: dict[str, Any]) -> str:

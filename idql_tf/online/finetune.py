@@ -38,13 +38,18 @@ class Replay:
         self._feed, self._mirror, self._journal = feed, mirror, journal
         self._unsaved: list[Rows] = []
 
-    def take(self, most: int, stopped: Callable[[], bool]) -> list[Item]:
-        """Moves items that came, at most so many, into the mirror.
+    def take(
+        self,
+        most: int,
+        stopped: Callable[[], bool],
+        on_wait: Callable[[], None],
+    ) -> list[Item]:
+        """Moves items that came into the mirror; as `Feed.wait`.
 
         Raises:
           ReplayTimeout: none comes.
         """
-        items = self._feed.wait(most, stopped)
+        items = self._feed.wait(most, stopped, on_wait)
         if items:
             packed = np.concatenate([pack(item) for item in items])
             origins = np.stack([item["origin"] for item in items])
@@ -111,6 +116,13 @@ def finetune(
         replay.save()
         checkpoints.save()
 
+    def is_stopped() -> bool:
+        return stop.received is not None
+
+    def tell_again() -> None:
+        # A server that came back without weights has actors waiting for them.
+        tell(step)
+
     def is_due(every: int) -> bool:
         return step % every == 0 or step >= num_env_steps
 
@@ -125,7 +137,7 @@ def finetune(
             steps_left = settings.until_due(step, num_env_steps)
             most = max(1, min(steps_left, _AT_ONCE) // settings.num_environments)
             try:
-                items = replay.take(most, lambda: stop.received is not None)
+                items = replay.take(most, is_stopped, tell_again)
             except ReplayTimeout:
                 save()
                 raise

@@ -18,6 +18,7 @@ from idql_tf.replay.tables import FRESH, RECENT
 
 # A look at the queue that is not answered for so long is left to itself.
 _LEAVE_AFTER_SECONDS = 5.0
+_TELL_EVERY_SECONDS = 5.0
 # Items asked for at once: a request of many takes as long as they do.
 _AT_ONCE = 1_000
 
@@ -88,19 +89,23 @@ class Feed:
         return len(unknown)
 
     def wait(
-        self, most: int = _AT_ONCE, stopped: Callable[[], bool] = lambda: False
+        self,
+        most: int = _AT_ONCE,
+        stopped: Callable[[], bool] = lambda: False,
+        on_wait: Callable[[], None] = lambda: None,
     ) -> list[Item]:
         """Takes items that wait, or the first that come.
 
         Args:
           most: how many at most.
           stopped: ends the wait, with nothing taken, when it says so.
+          on_wait: called every few seconds of a wait.
 
         Raises:
           ReplayTimeout: none came within the deadline; the message tells the tables'
             state.
         """
-        give_up = time.monotonic() + self._deadline
+        began = told = time.monotonic()
         with filtered_stderr():
             while not stopped():
                 if not self._inbox:
@@ -109,7 +114,11 @@ class Feed:
                 items = [self._inbox.popleft() for _ in waiting]
                 if taken := [item for item in items if self._is_new(item)]:
                     return taken
-                if time.monotonic() > give_up:
+                now = time.monotonic()
+                if now - told > _TELL_EVERY_SECONDS:
+                    on_wait()
+                    told = now
+                if now - began > self._deadline:
                     raise deadlines.timed_out(
                         self._deadline,
                         self._client,

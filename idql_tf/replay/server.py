@@ -28,7 +28,8 @@ def serve(
     Args:
       tables: what it holds.
       port: where it listens; None takes a free one.
-      folder: of its checkpoints, the newest of which it loads; None keeps none.
+      folder: of its checkpoints and of nothing else; it loads the newest; None keeps
+        none.
       everywhere: listen on all network interfaces; else on the loopback alone.
 
     Raises:

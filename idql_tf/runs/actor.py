@@ -104,10 +104,10 @@ class _Policy:
     ) -> None:
         self._weights, self._stop = weights, stop
         self._deadline = deadline_seconds
-        self.version = 0
+        self.version: int | None = None
 
     def follow(self) -> None:
-        """Takes over the newest policy; waits for the first.
+        """Takes over the newest policy; waits for the first of all.
 
         Raises:
           ReplayTimeout: the server does not answer.
@@ -122,10 +122,8 @@ class _Policy:
                 if time.monotonic() > give_up:
                     raise
                 continue
-            if version == DONE:
-                raise _LearnerIsDone
-            if version is not None:
-                self.version = version
+            self._take(version)
+            if self.version is not None:
                 return
             # The server is there, the learner not yet.
             give_up = time.monotonic() + self._deadline
@@ -136,8 +134,13 @@ class _Policy:
         if self._stop.received:
             raise Stopped(self._stop.received)
         with contextlib.suppress(ReplayTimeout):
-            if self._weights.pull(_LOOK_SECONDS) == DONE:
-                raise _LearnerIsDone
+            self._take(self._weights.pull(_LOOK_SECONDS))
+
+    def _take(self, version: int | None) -> None:
+        if version == DONE:
+            raise _LearnerIsDone
+        if version is not None:
+            self.version = version
 
 
 def _act(

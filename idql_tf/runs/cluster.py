@@ -5,19 +5,14 @@ It also restarts what dies; each process goes on where it was by itself.
 
 from __future__ import annotations
 
-import importlib
 import socket
 from collections.abc import Sequence
 from typing import Any
 
 from idql_tf.cli import EXIT_RESUMABLE
-from idql_tf.errors import Failure
-from idql_tf.online.placement import Placement
-from idql_tf.quiet import import_quietly
 from idql_tf.runs import jobs, online, ray_library
+from idql_tf.runs.placement import Placement
 from idql_tf.training.offline import StopSignals
-
-_END_SECONDS = 60.0
 
 
 def finetune(
@@ -51,7 +46,7 @@ def finetune(
         everywhere = sum(node["Alive"] for node in ray.nodes()) > 1
         host = ray.util.get_node_ip_address() if everywhere else "localhost"
         port = _free_port()
-        start = run_as_task(ray)
+        start = ray_library.run_as_task(ray)
         here = ray.util.scheduling_strategies.NodeAffinitySchedulingStrategy(
             ray.get_runtime_context().get_node_id(), soft=False
         )
@@ -72,20 +67,7 @@ def finetune(
         try:
             return _watch(ray, learner, [server, *actors])
         finally:
-            _end(ray, [*actors, learner, server])
-
-
-def run_as_task(ray: Any) -> Any:
-    """A Ray task that runs MODULE.FUNCTION of `idql_tf.runs` as often as it dies."""
-    return ray.remote(max_retries=-1, retry_exceptions=[Failure])(_run)
-
-
-def _run(name: str, *arguments: Any) -> int:
-    import_quietly()
-    module, _, function = name.partition(".")
-    return getattr(importlib.import_module(f"idql_tf.runs.{module}"), function)(
-        *arguments
-    )
+            ray_library.end(ray, [*actors, learner, server])
 
 
 def _watch(ray: Any, learner: Any, others: Sequence[Any]) -> int:
@@ -100,13 +82,6 @@ def _watch(ray: Any, learner: Any, others: Sequence[Any]) -> int:
                 if one == learner:
                     return code
     return EXIT_RESUMABLE
-
-
-def _end(ray: Any, tasks: Sequence[Any]) -> None:
-    """Ends one after the other, the server last, each as by Ctrl-C."""
-    for task in tasks:
-        ray.cancel(task)
-        ray.wait([task], timeout=_END_SECONDS)
 
 
 def _free_port() -> int:

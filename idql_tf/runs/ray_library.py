@@ -3,13 +3,18 @@
 from __future__ import annotations
 
 import contextlib
+import importlib
 import logging
 import os
-from collections.abc import Iterator
+import warnings
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 from idql_tf import config
-from idql_tf.errors import UserError
+from idql_tf.errors import Failure, UserError
+from idql_tf.quiet import import_quietly
+
+_END_SECONDS = 60.0
 
 
 @contextlib.contextmanager
@@ -32,10 +37,11 @@ def connected() -> Iterator[Any]:
             "requirements.lock '.[cluster]'"
         ) from error
     try:
+        warnings.filterwarnings("ignore", message="Pydantic v1", module="ray")
         ray.init(
             include_dashboard=False,
             logging_level=logging.ERROR,
-            runtime_env={"env_vars": {"PYTHONPATH": str(config.ROOT)}},
+            runtime_env={"env_vars": _environment()},
         )
     except ConnectionError as error:
         raise UserError(
@@ -46,6 +52,12 @@ def connected() -> Iterator[Any]:
         yield ray
     finally:
         ray.shutdown()
+
+
+def _environment() -> dict[str, str]:
+    """What the processes need of ours: the package, and where datasets are."""
+    kept = {n: v for n, v in os.environ.items() if n == "MINARI_DATASETS_PATH"}
+    return kept | {"PYTHONPATH": str(config.ROOT), "TF_CPP_MIN_LOG_LEVEL": "2"}
 
 
 def check_room(ray: Any, **wanted: float) -> None:
@@ -61,3 +73,30 @@ def check_room(ray: Any, **wanted: float) -> None:
                 f"this needs {amount:g} {name} of the Ray cluster, which has "
                 f"{there.get(name, 0.0):g}; ask for less (gin cluster.*), or add nodes"
             )
+
+
+def run_as_task(ray: Any) -> Any:
+    """A Ray task that runs MODULE.FUNCTION of `idql_tf.runs` as often as it dies."""
+    directory = os.getcwd()
+
+    def task(name: str, *arguments: Any) -> int:
+        return _run(directory, name, *arguments)
+
+    return ray.remote(max_retries=-1, retry_exceptions=[Failure])(task)
+
+
+def _run(directory: str, name: str, *arguments: Any) -> int:
+    # Arguments may name files from where the user is.
+    os.chdir(directory)
+    import_quietly()
+    module, _, function = name.partition(".")
+    return getattr(importlib.import_module(f"idql_tf.runs.{module}"), function)(
+        *arguments
+    )
+
+
+def end(ray: Any, tasks: Sequence[Any]) -> None:
+    """Ends tasks in this order, each as by Ctrl-C; they save and resume."""
+    for task in tasks:
+        ray.cancel(task)
+        ray.wait([task], timeout=_END_SECONDS)

@@ -63,7 +63,8 @@ def serve(
     with (
         files.locked(path),
         StopSignals() as stop,
-        server.serve(made, port, path, everywhere) as running,
+        # Not beside other files: Reverb takes what comes last for the newest.
+        server.serve(made, port, path / "checkpoints", everywhere) as running,
     ):
         client = reverb.Client(f"localhost:{running.port}")
         filled = client.server_info(timeout=5)[tables.OFFLINE].current_size
