@@ -85,7 +85,9 @@ def _lockstep(
     job: Finetuning, actor: Actor, act: Act, writer: TransitionWriter
 ) -> Callable[[], None]:
     """Acts with the learner's own networks, one step of the actor per call."""
-    numbers = itertools.count()
+    # A resumed run goes on counting: what it took before is known by its numbers.
+    taken = int(job.learner.env_step) // job.settings.num_environments
+    numbers = itertools.count(taken)
 
     def collect() -> None:
         origin = [0, next(numbers), int(job.learner.env_step)]

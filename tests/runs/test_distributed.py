@@ -65,8 +65,9 @@ def test_a_finetuning_in_processes_of_their_own(make_job, unused_port):
     # Nobody needs the server that was; a new one has what it had.
     server = job.start("server")
     wait(lambda: "replay server at localhost" in said(server)[0], server)
-    assert client.server_info(5)["online"].current_size >= 800
-    assert client.server_info(5)["offline"].current_size == 1_500 // 8
+    tables = reverb.Client(f"localhost:{unused_port}").server_info(5)
+    assert tables["online"].current_size >= 800
+    assert tables["offline"].current_size == 1_500 // 8
 
 
 def test_a_killed_learner_goes_on_and_misses_nothing(make_job):
