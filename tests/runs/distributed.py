@@ -33,10 +33,10 @@ class Job:
     What each prints is in `printed`, a folder per start.
     """
 
-    def __init__(self, run_dir, folder, port, steps, params=(), mode="max"):
+    def __init__(self, run_dir, folder, port, steps, params=()):
         self.output, self.replay = folder / "out", folder / "replay"
         self._printed, self._processes = folder / "printed", []
-        flags = [f"--run_dir={run_dir}", f"--mode={mode}"]
+        flags = [f"--run_dir={run_dir}", "--mode=max"]
         server = f"--server=localhost:{port}"
         params = [*PARAMS, *params]
         self._commands = {

@@ -1,7 +1,10 @@
 """replay_server.py, learner.py and actor.py as their users run them."""
 
+import contextlib
 import os
+import shutil
 import signal
+import subprocess
 
 import numpy as np
 import pytest
@@ -14,8 +17,8 @@ from idql_tf.replay.library import reverb
 def make_job(finished, tmp_path, unused_port):
     jobs = []
 
-    def make(steps, *params, **options):
-        jobs.append(Job(finished[0], tmp_path, unused_port, steps, params, **options))
+    def make(steps, *params, folder=tmp_path):
+        jobs.append(Job(finished[0], folder, unused_port, steps, params))
         return jobs[-1]
 
     yield make
@@ -138,6 +141,52 @@ def test_all_are_stopped_and_started_again(make_job):
     server, learner, actor = map(job.start, ("server", "learner", "actor"))
     assert end(learner) == 0, said(learner)
     check_unbroken(check_whole(job, 1_000))
+
+
+@pytest.fixture
+def small_disk(tmp_path):
+    """A file system of 16 MB, and a function that fills it."""
+    folder = tmp_path / "disk"
+    folder.mkdir()
+    mount = ["mount", "-t", "tmpfs", "-o", "size=16m", "tmpfs", str(folder)]
+    if (
+        shutil.which("mount") is None
+        or subprocess.run(mount, capture_output=True).returncode
+    ):
+        pytest.skip("no right to mount a small file system")
+
+    def fill():
+        with contextlib.suppress(OSError), open(folder / "filler", "wb", 0) as file:
+            while True:
+                file.write(bytes(4_096))
+        return folder / "filler"
+
+    yield folder, fill
+    subprocess.run(["umount", "-l", str(folder)], check=True)
+
+
+@pytest.mark.slow
+def test_a_full_disk_costs_nothing_that_was_saved(make_job, small_disk):
+    folder, fill = small_disk
+    job = make_job(1_200, folder=folder)
+    server, learner, actor = map(job.start, ("server", "learner", "actor"))
+    job.wait_for(300, server, learner, actor)
+    filler = fill()
+    # The learner cannot keep what it learns: it ends, and says why in one line.
+    assert end(learner) == 1
+    error = said(learner)[1]
+    assert "No space left on device" in error and error.count("\n") == 1, error
+    # The server can do without a checkpoint for a while.
+    wait(lambda: "could not save" in said(server)[0], server, actor)
+    filler.unlink()
+    learner = job.start("learner")
+    job.wait_for(600, server, learner, actor)
+    server.kill()
+    end(server)
+    server = job.start("server")
+    assert end(learner) == 0, said(learner)
+    assert end(actor) == 0
+    check_whole(job, 1_200)
 
 
 @pytest.mark.slow
