@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 from distributed import CRITIC_STEPS, Job, end, said, terminate, wait
 
+from idql_tf.replay import deadlines
 from idql_tf.replay.library import reverb
 
 
@@ -68,7 +69,10 @@ def test_a_finetuning_in_processes_of_their_own(make_job, unused_port):
     # Nobody needs the server that was; a new one has what it had.
     server = job.start("server")
     wait(lambda: "replay server at localhost" in said(server)[0], server)
-    tables = reverb.Client(f"localhost:{unused_port}").server_info(5)
+    # The connection that was is closed, which a first call finds out.
+    tables = deadlines.retried(
+        10.0, client, "looking at the tables", lambda: client.server_info(5)
+    )
     assert tables["online"].current_size >= 800
     assert tables["offline"].current_size == 1_500 // 8
 

@@ -34,8 +34,10 @@ def _finetune(run_dir, mode, output, *more, steps=STEPS):
 
 
 def _state(folder):
-    path = tf.train.latest_checkpoint(folder / "checkpoints")
-    reader = tf.train.load_checkpoint(path)
+    # By name: a kill may come before the file that names the newest.
+    numbers = [int(p.stem[5:]) for p in (folder / "checkpoints").glob("step-*.index")]
+    path = folder / "checkpoints" / f"step-{max(numbers)}"
+    reader = tf.train.load_checkpoint(str(path))
     return {
         name: reader.get_tensor(name)
         for name in reader.get_variable_to_shape_map()
