@@ -52,14 +52,14 @@ def finetune(
         )
         folder = str(output.with_name(f"{output.name}-server"))
         address = f"{host}:{port}"
-        server = start.options(num_cpus=0, scheduling_strategy=here).remote(
-            "replay_server.serve", run_dir, mode, folder, port, everywhere, *rest
-        )
-        learner = start.options(**placement.learner).remote(
+        server = start.options(
+            name="server", num_cpus=0, scheduling_strategy=here
+        ).remote("replay_server.serve", run_dir, mode, folder, port, everywhere, *rest)
+        learner = start.options(name="learner", **placement.learner).remote(
             "learner.learn", run_dir, mode, num_env_steps, address, str(output), *rest
         )
         actors = [
-            start.options(num_cpus=placement.actor_cpus).remote(
+            start.options(name="actor", num_cpus=placement.actor_cpus).remote(
                 "actor.act", run_dir, mode, address, *rest
             )
             for _ in range(placement.num_actors)
@@ -78,7 +78,7 @@ def _watch(ray: Any, learner: Any, others: Sequence[Any]) -> int:
         while stop.received is None:
             ended, waiting = ray.wait(waiting, timeout=0.5)
             for one in ended:
-                code = ray.get(one)
+                code = ray_library.result(ray, one)
                 if one == learner:
                     return code
     return EXIT_RESUMABLE

@@ -95,6 +95,14 @@ def _run(directory: str, name: str, *arguments: Any) -> int:
     )
 
 
+def result(ray: Any, task: Any) -> int:
+    """What a task returned; its own exception, without Ray's wrapping, if it failed."""
+    try:
+        return ray.get(task)
+    except ray.exceptions.RayTaskError as error:
+        raise error.cause from None
+
+
 def end(ray: Any, tasks: Sequence[Any]) -> None:
     """Ends tasks in this order, each as by Ctrl-C; they save and resume."""
     for task in tasks:

@@ -48,12 +48,12 @@ def run(
     sweep = jobs.configured(lambda: Sweep())
     placement = jobs.configured(lambda: Placement())
     folder = pathlib.Path(output_dir or f"runs/{pathlib.Path(spec).stem}").absolute()
-    folder.mkdir(parents=True, exist_ok=True)
     wanted = _runs(sweep, folder, [spec], gin_files, gin_params)
     failed: dict[pathlib.Path, str] = {}
     with ray_library.connected() as ray:
         cpus, gpus = placement.learner_cpus, placement.learner_gpus
         ray_library.check_room(ray, CPU=cpus, GPU=gpus)
+        folder.mkdir(parents=True, exist_ok=True)
         start = ray_library.run_as_task(ray).options(**placement.learner)
         running = {start.remote("sweep.one", *w): path for path, w in wanted.items()}
         with StopSignals() as stop, progress_bar(console) as progress:
@@ -63,9 +63,9 @@ def run(
                 for one in ended:
                     path = running.pop(one)
                     try:
-                        ray.get(one)
+                        ray_library.result(ray, one)
                     except Exception as error:
-                        failed[path] = " ".join(str(error).split())[-300:]
+                        failed[path] = " ".join(str(error).split())[:300]
                         console.print(
                             f"{path.name} failed: {failed[path]}", markup=False
                         )

@@ -47,8 +47,13 @@ class Job:
                 f"--output_dir={self.output}",
             ],
             "actor": [server],
+            "cluster": [
+                "--cluster",
+                f"--num_env_steps={steps}",
+                f"--output_dir={self.output}",
+            ],
         }
-        names = {"server": "replay_server.py"}
+        names = {"server": "replay_server.py", "cluster": "finetune.py"}
         for name, own in self._commands.items():
             self._commands[name] = script(
                 names.get(name, f"{name}.py"), *flags, *own, params=params
@@ -115,3 +120,21 @@ def end(process, seconds=180):
 def terminate(process):
     os.kill(process.pid, signal.SIGTERM)
     return end(process, 60)
+
+
+def check_whole(job, steps):
+    """Every step once, and every update that was due."""
+    packed, origins = job.journal()
+    assert len(packed) == steps and len(origins) == steps // 2
+    assert len(np.unique(origins[:, :2], axis=0)) == len(origins)
+    updates = job.logged("critic/updates")
+    assert updates[steps] == CRITIC_STEPS + (steps - 40) // 2
+    assert list(updates) == sorted(updates)
+    return origins
+
+
+def check_unbroken(origins):
+    """Of every actor all steps up to its last are there."""
+    for actor in np.unique(origins[:, 0]):
+        numbers = np.sort(origins[origins[:, 0] == actor, 1])
+        np.testing.assert_array_equal(numbers, np.arange(len(numbers)))

@@ -8,41 +8,10 @@ import subprocess
 
 import numpy as np
 import pytest
-from distributed import CRITIC_STEPS, Job, end, said, terminate, wait
+from distributed import check_unbroken, check_whole, end, said, terminate, wait
 
 from idql_tf.replay import deadlines
 from idql_tf.replay.library import reverb
-
-
-@pytest.fixture
-def make_job(finished, tmp_path, unused_port):
-    jobs = []
-
-    def make(steps, *params, folder=tmp_path):
-        jobs.append(Job(finished[0], folder, unused_port, steps, params))
-        return jobs[-1]
-
-    yield make
-    for job in jobs:
-        job.close()
-
-
-def check_whole(job, steps):
-    """Every step once, and every update that was due."""
-    packed, origins = job.journal()
-    assert len(packed) == steps and len(origins) == steps // 2
-    assert len(np.unique(origins[:, :2], axis=0)) == len(origins)
-    updates = job.logged("critic/updates")
-    assert updates[steps] == CRITIC_STEPS + (steps - 40) // 2
-    assert list(updates) == sorted(updates)
-    return origins
-
-
-def check_unbroken(origins):
-    """Of every actor all steps up to its last are there."""
-    for actor in np.unique(origins[:, 0]):
-        numbers = np.sort(origins[origins[:, 0] == actor, 1])
-        np.testing.assert_array_equal(numbers, np.arange(len(numbers)))
 
 
 def test_a_finetuning_in_processes_of_their_own(make_job, unused_port):
