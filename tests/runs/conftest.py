@@ -7,7 +7,8 @@ def make_job(finished, tmp_path, unused_port):
     jobs = []
 
     def make(steps, *params, folder=tmp_path):
-        jobs.append(Job(finished[0], folder, unused_port, steps, params))
+        printed = tmp_path / "printed"
+        jobs.append(Job(finished[0], folder, printed, unused_port, steps, params))
         return jobs[-1]
 
     yield make

@@ -33,9 +33,9 @@ class Job:
     What each prints is in `printed`, a folder per start.
     """
 
-    def __init__(self, run_dir, folder, port, steps, params=()):
+    def __init__(self, run_dir, folder, printed, port, steps, params=()):
         self.output, self.replay = folder / "out", folder / "replay"
-        self._printed, self._processes = folder / "printed", []
+        self._printed, self._processes = printed, []
         flags = [f"--run_dir={run_dir}", "--mode=max"]
         server = f"--server=localhost:{port}"
         params = [*PARAMS, *params]
