@@ -6,12 +6,14 @@ from collections.abc import Callable, Sequence
 from typing import Any, TypeVar
 
 import tensorflow as tf
-from tf_agents.experimental.distributed import reverb_variable_container
 
 from idql_tf.quiet import filtered_stderr
 from idql_tf.replay import deadlines
 from idql_tf.replay.library import reverb
 from idql_tf.replay.tables import WEIGHTS
+
+with filtered_stderr():
+    from tf_agents.experimental.distributed import reverb_variable_container
 
 _Result = TypeVar("_Result")
 
