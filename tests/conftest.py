@@ -21,6 +21,11 @@ class _ExportsTogether(LoadScopeScheduling):
         return folder if nodeid.startswith(folder) else nodeid
 
 
+def pytest_collection_modifyitems(items):
+    """The longest first, so that no worker ends long after the other."""
+    items.sort(key=lambda item: not item.nodeid.startswith(("tests/runs", "tests/exp")))
+
+
 def pytest_xdist_make_scheduler(config, log):
     return _ExportsTogether(config, log)
 
