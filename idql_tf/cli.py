@@ -57,6 +57,28 @@ def define_source() -> tuple[flags.FlagHolder, flags.FlagHolder, flags.FlagHolde
     )
 
 
+def define_online_run() -> tuple[flags.FlagHolder, flags.FlagHolder]:
+    """Adds --num_env_steps and --output_dir."""
+    return (
+        flags.DEFINE_integer(
+            "num_env_steps",
+            None,
+            "Environment steps of each seed in all.",
+            required=True,
+        ),
+        flags.DEFINE_string(
+            "output_dir", None, "The new run; by default RUN_DIR-MODE."
+        ),
+    )
+
+
+def define_server() -> flags.FlagHolder:
+    """Adds --server."""
+    return flags.DEFINE_string(
+        "server", "localhost:8000", "HOST:PORT of the replay server."
+    )
+
+
 def load_gin() -> None:
     """Reads gin/base.gin, then `--gin_file`s, then `--gin_param`s.
 
@@ -117,10 +139,10 @@ def _parsed(arguments: Sequence[str]) -> list[str]:
 def run(main: Callable[[], int | None]) -> NoReturn:
     """Parses flags, runs `main` and exits with the code of contract C6.
 
-    0 done; 1 the work failed (with a traceback where it is no fault of the machine
-    or the training); 2 bad usage, configuration
-    or data (one line on stderr); 75 stopped by SIGTERM after saving; 143 stopped by
-    SIGTERM where nothing can be saved, with half-made files removed.
+    0 done; 1 the work failed (one line where the reason is known, else a traceback);
+    2 bad usage, configuration or data (one line on stderr); 75 stopped by SIGTERM
+    after saving; 143 stopped by SIGTERM where nothing can be saved, with half-made
+    files removed.
     """
     if {"--help", "-h", "-help", "--helpshort"} & set(sys.argv[1:]):
         print(textwrap.dedent(sys.modules["__main__"].__doc__ or "").strip())

@@ -87,7 +87,8 @@ def register() -> None:
 def current() -> str:
     """The bindings in force, in an order that does not depend on the files.
 
-    Where a run is computed is no part of what it computes: `cluster` is left out.
+    Where a run is computed, and beside which others, is no part of what it computes:
+    `cluster` and `sweep` are left out.
     """
     text = gin.config_str()
     return re.sub(r"# Parameters for (cluster|sweep):\n(.+\n)+\n?", "", text)

@@ -17,7 +17,7 @@ from absl import flags  # noqa: E402
 from idql_tf import cli  # noqa: E402
 
 RUN_DIR, MODE, ENV_ID = cli.define_source()
-SERVER = flags.DEFINE_string("server", "localhost:8000", "HOST:PORT of the server.")
+SERVER = cli.define_server()
 cli.define_gin_flags()
 
 

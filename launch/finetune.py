@@ -1,12 +1,13 @@
-"""Finetunes a trained run by acting in its environment, in one process.
+"""Finetunes a trained run by acting in its environment.
 
 Example:
   python launch/finetune.py --run_dir runs/umaze --mode max --num_env_steps 100000
 
 --mode max keeps the behaviour model and explores with the best of N candidates; --mode
 imp explores with the implicit policy and trains everything (IDQL Table 3). A Reverb
-server in this process holds the dataset and what the actors find. The result is a run
-of its own (--output_dir, by default RUN_DIR-MODE), which every other script takes; the
+server holds the dataset and what the actors find: all in this process, or, with
+--cluster, in processes that Ray places. The result is a run of its own (--output_dir,
+by default RUN_DIR-MODE), which every other script takes; the
 same command goes on where a stopped one ended. gin/base.gin has the settings
 (finetune.num_environments and others).
 """
@@ -21,17 +22,12 @@ from absl import flags  # noqa: E402
 from idql_tf import cli  # noqa: E402
 
 RUN_DIR, MODE, ENV_ID = cli.define_source()
-NUM_ENV_STEPS = flags.DEFINE_integer(
-    "num_env_steps", None, "Environment steps of each seed in all.", required=True
-)
-OUTPUT_DIR = flags.DEFINE_string(
-    "output_dir", None, "The new run; by default RUN_DIR-MODE."
-)
+NUM_ENV_STEPS, OUTPUT_DIR = cli.define_online_run()
 CLUSTER = flags.DEFINE_bool(
     "cluster",
     False,
     "Let Ray place server, learner and gin cluster.num_actors actors, on the cluster "
-    "of RAY_ADDRESS or on this machine.",
+    "of RAY_ADDRESS, else on this machine.",
 )
 cli.define_gin_flags()
 

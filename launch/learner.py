@@ -19,13 +19,8 @@ from absl import flags  # noqa: E402
 from idql_tf import cli  # noqa: E402
 
 RUN_DIR, MODE, ENV_ID = cli.define_source()
-NUM_ENV_STEPS = flags.DEFINE_integer(
-    "num_env_steps", None, "Environment steps of each seed in all.", required=True
-)
-SERVER = flags.DEFINE_string("server", "localhost:8000", "HOST:PORT of the server.")
-OUTPUT_DIR = flags.DEFINE_string(
-    "output_dir", None, "The new run; by default RUN_DIR-MODE."
-)
+NUM_ENV_STEPS, OUTPUT_DIR = cli.define_online_run()
+SERVER = cli.define_server()
 cli.define_gin_flags()
 
 

@@ -187,6 +187,9 @@ class _Meter:
                 self._episodes[s].append(episode)
 
     def write(self, step: int) -> None:
+        if not self._staleness:
+            # Nothing came since the last row.
+            return
         seeds = self._learner.seeds
         names = {name for metrics in self._updates for name in metrics}
         rows = {
@@ -203,8 +206,7 @@ class _Meter:
             "critic/updates": int(self._learner.critic_step),
             "behavior/updates": int(self._learner.behavior_step),
         }
-        if self._staleness:
-            counts["collect/staleness"] = float(np.mean(self._staleness))
+        counts["collect/staleness"] = float(np.mean(self._staleness))
         rows |= {name: np.full(len(seeds), count) for name, count in counts.items()}
         self._log.write(rows, step, step)
         self._updates, self._staleness = [], []

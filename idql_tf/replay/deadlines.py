@@ -58,8 +58,15 @@ def retried(
         left = max(0.0, give_up - time.monotonic())
         try:
             return _in_thread(min(left, _ATTEMPT_SECONDS), call)
-        except (_Silence, reverb.errors.ReverbError, tf.errors.OpError, RuntimeError):
+        except (
+            _Silence,
+            reverb.errors.ReverbError,
+            tf.errors.OpError,
+            RuntimeError,
+        ) as error:
             if not left:
+                last = " ".join(str(error).split())
+                what = f"{what} (last: {last:.120})" if last else what
                 raise timed_out(seconds, client, what) from None
             time.sleep(min(left, 0.2))
 

@@ -6,7 +6,7 @@ import collections
 import math
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 
 import numpy as np
 
@@ -45,7 +45,7 @@ class Feed:
         self._looking = threading.Thread()
 
     def know(self, origins: np.ndarray) -> None:
-        """Counts items as taken before, by their origins [n, 2 or 3]."""
+        """Counts items as taken before, by their origins [n, 3]."""
         for actor, number in origins[:, :2].tolist():
             if actor not in self._seen:
                 self._seen[actor] = _Numbers(number)
@@ -58,7 +58,8 @@ class Feed:
         to `online` then.
 
         Args:
-          on_progress: called with the number of draws taken and of all.
+          on_progress: called with the number of draws taken and of all; what it
+            raises ends it.
 
         Returns:
           How many items were found.
@@ -71,7 +72,10 @@ class Feed:
 
         def draw(count: int) -> list[Item]:
             return deadlines.within(
-                self._deadline, self._client, what, lambda: self._draw(RECENT, count)
+                self._deadline,
+                self._client,
+                what,
+                lambda: list(self._draw(RECENT, count)),
             )
 
         with filtered_stderr():
@@ -145,6 +149,10 @@ class Feed:
         try:
             # Asked for more than there is, it would wait for the rest.
             count = min(most, self._size(FRESH))
+            # Another may have begun meanwhile, and take what this one counts on.
+            if self._looking is not threading.current_thread():
+                return
+            # One by one: what came before a connection broke is taken.
             self._inbox.extend(self._draw(FRESH, count))
             time.sleep(0.0 if count else 0.002)
         except (reverb.errors.ReverbError, RuntimeError):
@@ -155,13 +163,14 @@ class Feed:
         timeout = max(1, math.ceil(self._deadline))
         return self._client.server_info(timeout=timeout)[table].current_size
 
-    def _draw(self, table: str, count: int) -> list[Item]:
+    def _draw(self, table: str, count: int) -> Iterator[Item]:
         if not count:
-            return []
+            return
         samples = self._client.sample(
             table, count, emit_timesteps=False, unpack_as_table_signature=True
         )
-        return [sample.data for sample in samples]
+        for sample in samples:
+            yield sample.data
 
     def _knows(self, item: Item) -> bool:
         actor, number = item["origin"][:2].tolist()

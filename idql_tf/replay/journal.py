@@ -39,11 +39,14 @@ class Journal:
         """
         if not len(rows.packed):
             return
+        paths = [path for path in self._files() if _first(path) < first]
         with files.replacing(self._folder / f"{first:012d}.npz", "wb") as file:
             np.savez(file, **rows._asdict())
-        paths = self._files()
-        ends = [*map(_first, paths[1:]), first + len(rows.packed)]
-        # Every checkpoint ends a file; this is where the oldest one kept does.
+        if not paths:
+            return
+        # Every checkpoint there is ends a file: this is where the oldest one kept
+        # does. That which counts on the new file is not written yet.
+        ends = [*map(_first, paths[1:]), first]
         oldest = ends[-min(self._keep, len(ends))]
         for path, end in zip(paths, ends, strict=True):
             if end <= oldest - self._capacity:

@@ -43,9 +43,10 @@ def serve(
         with filtered_stderr(only_on_error=True):
             server = reverb.Server(tables, port, checkpointer)
     except (RuntimeError, ValueError) as error:
+        saved = f", or remove the newest of {folder} if it is damaged" if folder else ""
         raise UserError(
-            f"the replay server cannot listen on port {port} "
-            f"({' '.join(str(error).split()):.200}); choose another"
+            f"the replay server cannot start on port {port} "
+            f"({' '.join(str(error).split()):.200}); choose another{saved}"
         ) from error
     try:
         if not everywhere:

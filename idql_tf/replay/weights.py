@@ -57,7 +57,7 @@ class Weights:
         """Takes the published values over.
 
         Args:
-          seconds: how long to wait for the server.
+          seconds: how long to wait for the server, for each of two answers.
 
         Returns:
           Their version; None where nothing has been published.

@@ -59,27 +59,33 @@ class TransitionWriter:
             self._writer.create_item(table, 1.0, whole)
         self.flush(self._max_pending)
 
-    def flush(self, pending: int = 0) -> None:
+    def flush(self, pending: int = 0, seconds: float | None = None) -> None:
         """Waits until the server has confirmed all items but `pending`.
 
+        Args:
+          pending: so many.
+          seconds: how long, without `on_wait`; None waits as the deadline says.
+
         Raises:
-          ReplayTimeout: it did not, within the deadline.
+          ReplayTimeout: it did not.
         """
-        give_up = time.monotonic() + self._deadline
+        on_wait = self._on_wait if seconds is None else None
+        deadline = self._deadline if seconds is None else seconds
+        give_up = time.monotonic() + deadline
         while True:
             left = max(0.0, min(_LOOK_EVERY_SECONDS, give_up - time.monotonic()))
             try:
                 self._writer.flush(pending, timeout_ms=int(1_000 * left) + 1)
                 return
             except reverb.errors.DeadlineExceededError:
-                if self._on_wait is not None:
-                    self._on_wait()
+                if on_wait is not None:
+                    on_wait()
                     if server.answers(self._client):
-                        give_up = time.monotonic() + self._deadline
+                        give_up = time.monotonic() + deadline
                         continue
                 if time.monotonic() >= give_up:
                     raise deadlines.timed_out(
-                        self._deadline,
+                        deadline,
                         self._client,
                         f"writing to {' and '.join(self._tables)}",
                     ) from None

@@ -65,6 +65,7 @@ def act(
     if env_id is not None:
         factory.parse_spec(env_id)
     source, settings = online.open_source(run_dir, mode, gin_files, gin_params)
+    remote.leave_gpu()
     rollouts.check(source.info)
     learner = jobs.make_learner(source)
     with source.locked(to_read=True):
@@ -87,7 +88,12 @@ def act(
                 policy.follow()
                 console.print(f"acting with the policy of step {policy.version:,}")
                 choose = online.exploration(learner, settings, identity)
-                _act(actor, choose, writer, policy, identity, settings, console)
+                try:
+                    _act(actor, choose, writer, policy, identity, settings, console)
+                except Stopped:
+                    with contextlib.suppress(ReplayTimeout):
+                        writer.flush(seconds=_LOOK_SECONDS)
+                    raise
         except Stopped as stopped:
             console.print(f"{stopped}; the same command starts another actor")
             return EXIT_RESUMABLE
@@ -109,13 +115,14 @@ class _Policy:
     def follow(self) -> None:
         """Takes over the newest policy; waits for the first of all.
 
+        A server may still say that an earlier learner was done.
+
         Raises:
           ReplayTimeout: the server does not answer.
         """
         give_up = time.monotonic() + self._deadline
         while True:
-            if self._stop.received:
-                raise Stopped(self._stop.received)
+            self.check()
             try:
                 version = self._weights.pull(_LOOK_SECONDS)
             except ReplayTimeout:
@@ -125,21 +132,29 @@ class _Policy:
             self._take(version)
             if self.version is not None:
                 return
-            # The server is there, the learner not yet.
-            give_up = time.monotonic() + self._deadline
+            if version is None:
+                # The server is there, the learner not yet.
+                give_up = time.monotonic() + self._deadline
+            elif time.monotonic() > give_up:
+                raise _LearnerIsDone
             time.sleep(0.2)
+
+    def check(self) -> None:
+        """Ends the actor where a signal came."""
+        if self._stop.received:
+            raise Stopped(self._stop.received)
 
     def look(self) -> None:
         """Ends the actor where it is no longer wanted; for waits."""
-        if self._stop.received:
-            raise Stopped(self._stop.received)
+        self.check()
         with contextlib.suppress(ReplayTimeout):
             self._take(self._weights.pull(_LOOK_SECONDS))
 
     def _take(self, version: int | None) -> None:
         if version == DONE:
-            raise _LearnerIsDone
-        if version is not None:
+            if self.version is not None:
+                raise _LearnerIsDone
+        elif version is not None:
             self.version = version
 
 
@@ -155,6 +170,7 @@ def _act(
     """Acts until an exception ends it."""
     began, episodes = time.monotonic(), []
     for number in itertools.count(1):
+        policy.check()
         item = actor.step(choose)
         origin = np.array([identity, number - 1, policy.version])
         writer.write(item | {"origin": origin})

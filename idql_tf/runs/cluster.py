@@ -27,14 +27,14 @@ def finetune(
     """As `runs.finetune.finetune`, with server, learner and actors placed by Ray.
 
     RUN_DIR and the output must be on a file system that all nodes share. The server
-    keeps its checkpoints in OUTPUT/server.
+    keeps its checkpoints in OUTPUT-server.
 
     Returns:
       The exit code: 0 when done, 75 when stopped by a signal after saving.
 
     Raises:
       UserError: as there; or the cluster has not what gin asks of it.
-      Failure: what Ray could not bring back.
+      Failure: the work failed as often as Ray tries.
     """
     source, _ = online.open_source(run_dir, mode, gin_files, gin_params)
     placement = jobs.configured(lambda: Placement())
@@ -43,35 +43,37 @@ def finetune(
     with ray_library.connected() as ray:
         cpus = placement.learner_cpus + placement.num_actors * placement.actor_cpus
         ray_library.check_room(ray, CPU=cpus, GPU=placement.learner_gpus)
-        everywhere = sum(node["Alive"] for node in ray.nodes()) > 1
-        host = ray.util.get_node_ip_address() if everywhere else "localhost"
-        port = _free_port()
         start = ray_library.run_as_task(ray)
-        here = ray.util.scheduling_strategies.NodeAffinitySchedulingStrategy(
-            ray.get_runtime_context().get_node_id(), soft=False
+        node = ray.get_runtime_context().get_node_id()
+        on = ray.util.scheduling_strategies.NodeAffinitySchedulingStrategy
+        here = {"scheduling_strategy": on(node, soft=False)}
+        elsewhere = {} if placement.everywhere else here
+        host = ray.util.get_node_ip_address() if placement.everywhere else "localhost"
+        port = _free_port()
+        address, folder = f"{host}:{port}", f"{output}-server"
+        server = start.options(name="server", num_cpus=0, **here).remote(
+            *("replay_server.serve", run_dir, mode, folder, port),
+            *(placement.everywhere, *rest),
         )
-        folder = str(output.with_name(f"{output.name}-server"))
-        address = f"{host}:{port}"
-        server = start.options(
-            name="server", num_cpus=0, scheduling_strategy=here
-        ).remote("replay_server.serve", run_dir, mode, folder, port, everywhere, *rest)
-        learner = start.options(name="learner", **placement.learner).remote(
+        learner = start.options(name="learner", **placement.learner, **elsewhere)
+        learning = learner.remote(
             "learner.learn", run_dir, mode, num_env_steps, address, str(output), *rest
         )
-        actors = [
-            start.options(name="actor", num_cpus=placement.actor_cpus).remote(
-                "actor.act", run_dir, mode, address, *rest
-            )
+        actor = start.options(name="actor", num_cpus=placement.actor_cpus, **elsewhere)
+        acting = [
+            actor.remote("actor.act", run_dir, mode, address, *rest)
             for _ in range(placement.num_actors)
         ]
         try:
-            return _watch(ray, learner, [server, *actors])
+            return _watch(ray, learning, [server, *acting])
         finally:
-            ray_library.end(ray, [*actors, learner, server])
+            # The server last: the others still speak to it.
+            for tasks in acting, [learning], [server]:
+                ray_library.end(ray, tasks)
 
 
 def _watch(ray: Any, learner: Any, others: Sequence[Any]) -> int:
-    """Waits for the learner, or for an error of anyone; a signal stops them all."""
+    """Waits for the learner; an error of anyone, or a signal to anyone, stops all."""
     waiting = [learner, *others]
     # Ray had put its own handlers in place.
     with StopSignals() as stop:
@@ -79,7 +81,7 @@ def _watch(ray: Any, learner: Any, others: Sequence[Any]) -> int:
             ended, waiting = ray.wait(waiting, timeout=0.5)
             for one in ended:
                 code = ray_library.result(ray, one)
-                if one == learner:
+                if one == learner or code == EXIT_RESUMABLE:
                     return code
     return EXIT_RESUMABLE
 

@@ -4,12 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from rich.console import Console
-
 from idql_tf.cli import EXIT_DONE, EXIT_RESUMABLE
 from idql_tf.replay.deadlines import ReplayTimeout
-from idql_tf.replay.feed import Feed
-from idql_tf.replay.weights import Weights
+from idql_tf.replay.weights import DONE, Weights
 from idql_tf.runs import online, remote
 from idql_tf.runs.online import Finetuning
 from idql_tf.training.offline import Stopped, progress_bar
@@ -51,11 +48,13 @@ def learn(
     """
     source, settings = online.open_source(run_dir, mode, gin_files, gin_params)
     job = Finetuning(source, settings, mode, num_env_steps, output_dir, env_id)
-    client, weights = remote.connect(address, job.sizes, settings, job.learner)
+    client, weights = remote.connect(
+        address, job.sizes, settings, job.learner, must_be_new=job.is_new
+    )
     with job.stop, job.begun():
         try:
             job.restore(client)
-            _recover(job.feed, job.console)
+            _recover(job)
             job.train(publish=lambda step: _publish(weights, step, job))
         except Stopped as stopped:
             job.console.print(f"{stopped}; run the same command again to go on")
@@ -66,17 +65,24 @@ def learn(
 
 def _publish(weights: Weights, step: int, job: Finetuning) -> None:
     """Tells the actors; where the server is silent, the next wait for data tells."""
+    last = step == DONE
     try:
-        weights.publish(step, _PUBLISH_SECONDS)
-    except ReplayTimeout as error:
-        job.console.print(f"actors were not told of step {step:,}: {error}")
-
-
-def _recover(feed: Feed, console: Console) -> None:
-    with progress_bar(console) as progress:
-        task = progress.add_task("finding what was not saved")
-        found = feed.recover(
-            lambda drawn, total: progress.update(task, completed=drawn, total=total)
+        weights.publish(
+            step, job.settings.deadline_seconds if last else _PUBLISH_SECONDS
         )
+    except ReplayTimeout as error:
+        what = "that the learner is done" if last else f"of step {step:,}"
+        job.console.print(f"actors were not told {what}: {error}", markup=False)
+
+
+def _recover(job: Finetuning) -> None:
+    def on_progress(drawn: int, total: int) -> None:
+        progress.update(task, completed=drawn, total=total)
+        if job.stop.received:
+            raise Stopped(f"{job.stop.received}: nothing new to save")
+
+    with progress_bar(job.console) as progress:
+        task = progress.add_task("finding what was not saved")
+        found = job.feed.recover(on_progress)
     if found:
-        console.print(f"found {found:,} steps that were taken and not saved")
+        job.console.print(f"found {found:,} steps that were taken and not saved")

@@ -101,6 +101,7 @@ class Finetuning:
             source, path=path, finetuned_from=str(source.path)
         )
         directory.check(self.run)
+        self.is_new = not self.run.file("spec.json").exists()
         self.learner = jobs.make_learner(self.run)
         self.evaluator = jobs.configured(
             lambda: Evaluator(
@@ -218,15 +219,19 @@ def offline_table(
     transitions: Transitions, sizes: Sizes, settings: Settings
 ) -> reverb.Table:
     """The table `offline`, with room for the dataset."""
-    per_item = min(settings.offline_transitions_per_item, len(transitions))
+    per_item = _per_item(transitions, settings)
     return tables.offline_table(sizes, len(transitions) // per_item, per_item)
+
+
+def _per_item(transitions: Transitions, settings: Settings) -> int:
+    return min(settings.offline_transitions_per_item, len(transitions))
 
 
 def fill_offline(
     client: reverb.Client, transitions: Transitions, run: Run, settings: Settings
 ) -> None:
     """Writes the dataset into `offline`."""
-    per_item = min(settings.offline_transitions_per_item, len(transitions))
+    per_item = _per_item(transitions, settings)
     chosen = np.arange(len(transitions), dtype=np.int32)
     deadline = settings.deadline_seconds
     loading.fill(client, transitions, run.rule, chosen, per_item, deadline)

@@ -24,12 +24,15 @@ class Placement:
       actor_cpus: of each.
       learner_cpus: of the learner, and of every run of a sweep.
       learner_gpus: the same.
+      everywhere: spread a finetuning over the cluster's nodes; its server then listens
+        on all interfaces. Else all is placed on the node that asks.
     """
 
     num_actors: int
     actor_cpus: float
     learner_cpus: float
     learner_gpus: float
+    everywhere: bool
 
     def __post_init__(self) -> None:
         check_count("cluster.num_actors", self.num_actors)

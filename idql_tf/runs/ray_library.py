@@ -15,19 +15,18 @@ from idql_tf.errors import Failure, UserError
 from idql_tf.quiet import import_quietly
 
 _END_SECONDS = 60.0
+_MOST_RETRIES = 20
 
 
 @contextlib.contextmanager
 def connected() -> Iterator[Any]:
-    """Gives the module `ray`, joined to the cluster of RAY_ADDRESS or to a new one.
+    """Gives the module `ray`, joined to the cluster of RAY_ADDRESS, else to a new one.
 
     A new one has this machine alone, and ends with the context.
 
     Raises:
       UserError: Ray is not installed, or there is no cluster at RAY_ADDRESS.
     """
-    # Said in every process about releases to come.
-    os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
     os.environ.setdefault("RAY_DISABLE_METRICS_COLLECTION", "1")
     try:
         import ray
@@ -39,6 +38,8 @@ def connected() -> Iterator[Any]:
     try:
         warnings.filterwarnings("ignore", message="Pydantic v1", module="ray")
         ray.init(
+            # Without it Ray would join whatever runs on this machine.
+            os.environ.get("RAY_ADDRESS", "local"),
             include_dashboard=False,
             logging_level=logging.ERROR,
             runtime_env={"env_vars": _environment()},
@@ -76,13 +77,15 @@ def check_room(ray: Any, **wanted: float) -> None:
 
 
 def run_as_task(ray: Any) -> Any:
-    """A Ray task that runs MODULE.FUNCTION of `idql_tf.runs` as often as it dies."""
+    """A Ray task that runs MODULE.FUNCTION of `idql_tf.runs`, again if it dies."""
     directory = os.getcwd()
 
     def task(name: str, *arguments: Any) -> int:
         return _run(directory, name, *arguments)
 
-    return ray.remote(max_retries=-1, retry_exceptions=[Failure])(task)
+    # A process each: what a failed one leaves running ends with it.
+    again = {"max_retries": _MOST_RETRIES, "retry_exceptions": [Failure]}
+    return ray.remote(max_calls=1, **again)(task)
 
 
 def _run(directory: str, name: str, *arguments: Any) -> int:
@@ -103,8 +106,9 @@ def result(ray: Any, task: Any) -> int:
         raise error.cause from None
 
 
-def end(ray: Any, tasks: Sequence[Any]) -> None:
-    """Ends tasks in this order, each as by Ctrl-C; they save and resume."""
+def end(ray: Any, tasks: Sequence[Any]) -> bool:
+    """Ends tasks as by Ctrl-C, for they save and resume; returns whether all ended."""
     for task in tasks:
         ray.cancel(task)
-        ray.wait([task], timeout=_END_SECONDS)
+    _, left = ray.wait(list(tasks), num_returns=len(tasks), timeout=_END_SECONDS)
+    return not left

@@ -8,11 +8,16 @@ import tensorflow as tf
 
 from idql_tf.errors import UserError
 from idql_tf.online.settings import Settings
-from idql_tf.replay import deadlines, tables, weights
+from idql_tf.replay import deadlines, server, tables, weights
 from idql_tf.replay.layout import Sizes
 from idql_tf.replay.library import reverb
 from idql_tf.replay.weights import Weights
 from idql_tf.training.learner import IdqlLearner
+
+
+def leave_gpu() -> None:
+    """Keeps this process on the CPU: a GPU of its host is the learner's."""
+    tf.config.set_visible_devices([], "GPU")
 
 
 def make_tables(
@@ -43,12 +48,24 @@ def policy_variables(learner: IdqlLearner, settings: Settings) -> list[tf.Variab
 
 
 def connect(
-    address: str, sizes: Sizes, settings: Settings, learner: IdqlLearner
+    address: str,
+    sizes: Sizes,
+    settings: Settings,
+    learner: IdqlLearner,
+    must_be_new: bool = False,
 ) -> tuple[reverb.Client, Weights]:
     """Waits for the server and checks that its tables are those of this run.
 
+    Args:
+      address: HOST:PORT.
+      sizes: of the transitions.
+      settings: of the finetuning.
+      learner: whose policy is published.
+      must_be_new: the server must hold no transition, as for a run that begins.
+
     Raises:
-      UserError: the address is none, or the server has other tables.
+      UserError: the address is none, or the server has other tables, or transitions
+        of another run.
       ReplayTimeout: it does not answer.
     """
     if not re.fullmatch(r"[^\s/]+:[0-9]{1,5}", address):
@@ -59,7 +76,7 @@ def connect(
         settings.deadline_seconds,
         client,
         "connecting to the replay server",
-        lambda: client.server_info(timeout=5),
+        lambda: client.server_info(server.INFO_DEADLINE_SECONDS),
     )
     expected = {
         tables.ONLINE: tables.signature(sizes),
@@ -73,6 +90,12 @@ def connect(
                 f"run's are {shapes(wanted)!s:.200}; give server, learner and actors "
                 "the same --run_dir, --mode and gin settings"
             )
+    if must_be_new and found[tables.ONLINE].current_size:
+        raise UserError(
+            f"{address} holds {found[tables.ONLINE].current_size:,} items of another "
+            "run, and this one begins; start the server with a new --folder, or name "
+            "that run as --output_dir"
+        )
     return client, Weights(client, published)
 
 

@@ -12,7 +12,7 @@ from rich.console import Console
 
 from idql_tf import files
 from idql_tf.cli import EXIT_RESUMABLE
-from idql_tf.errors import UserError
+from idql_tf.errors import Failure, UserError
 from idql_tf.replay import server, tables
 from idql_tf.replay.library import reverb
 from idql_tf.runs import jobs, online, remote
@@ -50,6 +50,7 @@ def serve(
         server's.
     """
     console = Console(soft_wrap=True)
+    remote.leave_gpu()
     source, settings = online.open_source(run_dir, mode, gin_files, gin_params)
     transitions = online.load_data(source, env_id)
     sizes = online.sizes_of(source, settings)
@@ -67,7 +68,8 @@ def serve(
         server.serve(made, port, path / "checkpoints", everywhere) as running,
     ):
         client = reverb.Client(f"localhost:{running.port}")
-        filled = client.server_info(timeout=5)[tables.OFFLINE].current_size
+        found = client.server_info(server.INFO_DEADLINE_SECONDS)
+        filled = found[tables.OFFLINE].current_size
         if filled < offline.info.max_size:
             online.fill_offline(client, transitions, source, settings)
         del transitions
@@ -102,11 +104,17 @@ def _tend(
                 markup=False,
             )
         saved = time.monotonic()
-    server.save(client)
+    try:
+        server.save(client)
+    except RuntimeError as error:
+        raise Failure(
+            f"could not save ({' '.join(str(error).split()):.160}); what was saved "
+            "before is whole"
+        ) from error
 
 
 def _check_same(path: pathlib.Path, made: Sequence[reverb.Table]) -> None:
-    """Records the tables of a new folder; refuses that of other tables.
+    """Records the tables of a new folder; refuses one that holds anything else.
 
     Raises:
       UserError: so.
@@ -123,6 +131,12 @@ def _check_same(path: pathlib.Path, made: Sequence[reverb.Table]) -> None:
     text = json.dumps(found, indent=1, sort_keys=True)
     try:
         if not record.exists():
+            # Reverb removes what it finds beside its own checkpoints.
+            if path.is_dir() and any(path.iterdir()):
+                raise UserError(
+                    f"{path} is not empty and not a replay server's (no "
+                    "tables.json); name a new --folder"
+                )
             files.write_atomically(record, text)
         elif record.read_text(errors="replace") != text:
             raise UserError(

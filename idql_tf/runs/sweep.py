@@ -7,6 +7,7 @@ import csv
 import io
 import pathlib
 from collections.abc import Sequence
+from typing import Any
 
 from rich.console import Console
 
@@ -62,17 +63,14 @@ def run(
                 ended, _ = ray.wait(list(running), timeout=0.5)
                 for one in ended:
                     path = running.pop(one)
-                    try:
-                        ray_library.result(ray, one)
-                    except Exception as error:
-                        failed[path] = " ".join(str(error).split())[:300]
-                        console.print(
-                            f"{path.name} failed: {failed[path]}", markup=False
-                        )
+                    if reason := _why_not(ray, one):
+                        failed[path] = reason
+                        console.print(f"{path.name} failed: {reason}", markup=False)
                     progress.update(bar, advance=1)
         if running:
-            ray_library.end(ray, list(running))
-            console.print(f"{stop.received}: saved; the same command goes on")
+            saved = ray_library.end(ray, list(running))
+            how = "saved" if saved else "stopped, some before they had saved"
+            console.print(f"{stop.received}: {how}; the same command goes on")
             return EXIT_RESUMABLE
     _finish(sweep, [path for path in wanted if path not in failed], folder, console)
     return EXIT_FAILED if failed else EXIT_DONE
@@ -95,10 +93,19 @@ def one(
         if code == EXIT_DONE and mode:
             from idql_tf.runs import finetune
 
-            code = finetune.finetune(
-                path, mode, num_env_steps, None, gin_files, gin_params, env_id
-            )
+            # Its config.gin has what the files say; read again they would come after
+            # the mode's.
+            code = finetune.finetune(path, mode, num_env_steps, env_id=env_id)
     return code
+
+
+def _why_not(ray: Any, task: Any) -> str | None:
+    """Why a run did not end well, if it did not."""
+    try:
+        code = ray_library.result(ray, task)
+    except Exception as error:
+        return " ".join(str(error).split())[:300]
+    return None if code == EXIT_DONE else "stopped by a signal; run the sweep again"
 
 
 def _runs(

@@ -4,7 +4,8 @@
 
 Starts a server, a learner and actors on a trained run and prints, every so many steps,
 resident memory, threads and open files of each. Ends with the growth over the second
-half, and exit code 1 where it is more than the tables explain. Needs Linux.
+half, and exit code 1 where threads or files grew; memory is for the reader, who knows
+what the tables hold. Needs Linux.
 """
 
 import argparse

@@ -147,6 +147,30 @@ def test_what_a_killed_learner_had_taken_is_found_again():
             Feed.wait(other)
 
 
+def test_what_came_before_a_connection_broke_is_taken(monkeypatch):
+    with serving() as client:
+        writer, feed = TransitionWriter(client, DEADLINE), Feed(client, DEADLINE)
+        for number in range(20):
+            writer.write(item(number))
+        writer.flush()
+        sample = client.sample
+
+        def breaks(table, count, **options):
+            for i, one in enumerate(sample(table, count, **options)):
+                if i == 12:
+                    raise RuntimeError("Socket closed")
+                yield one
+
+        monkeypatch.setattr(client, "sample", breaks)
+        first = feed.wait()
+        monkeypatch.undo()
+        taken = rewards(first)
+        while len(taken) < 19:
+            taken += rewards(feed.wait())
+        # The thirteenth is lost with the connection: it was taken and never given.
+        assert taken == [100 * i for i in range(20) if i != 12]
+
+
 def test_an_item_of_another_shape_is_refused():
     with serving() as client:
         writer = TransitionWriter(client, DEADLINE)

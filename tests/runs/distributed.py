@@ -33,14 +33,15 @@ class Job:
     What each prints is in `printed`, a folder per start.
     """
 
-    def __init__(self, run_dir, folder, printed, port, steps, params=()):
-        self.output, self.replay = folder / "out", folder / "replay"
+    def __init__(self, run_dir, folder, printed, port, steps, params, replay):
+        self.output = folder / "out"
+        replay = replay or folder / "replay"
         self._printed, self._processes = printed, []
         flags = [f"--run_dir={run_dir}", "--mode=max"]
         server = f"--server=localhost:{port}"
         params = [*PARAMS, *params]
         self._commands = {
-            "server": [f"--folder={self.replay}", f"--port={port}"],
+            "server": [f"--folder={replay}", f"--port={port}"],
             "learner": [
                 server,
                 f"--num_env_steps={steps}",
@@ -130,6 +131,9 @@ def check_whole(job, steps):
     updates = job.logged("critic/updates")
     assert updates[steps] == CRITIC_STEPS + (steps - 40) // 2
     assert list(updates) == sorted(updates)
+    with open(job.output / "metrics.csv") as file:
+        written = [line.rsplit(",", 1)[0] for line in file]
+    assert len(written) == len(set(written))
     return origins
 
 

@@ -46,6 +46,36 @@ def test_a_finetuning_in_processes_of_their_own(make_job, unused_port):
     assert tables["offline"].current_size == 1_500 // 8
 
 
+def test_what_belongs_to_another_run_is_refused(make_job, finished, tmp_path):
+    job = make_job(100)
+    a_run = shutil.copytree(finished[0], tmp_path / "run")
+    server = make_job(100, replay=a_run).start("server")
+    assert end(server) == 2 and "is not empty" in said(server)[1]
+    server, actor, learner = map(job.start, ("server", "actor", "learner"))
+    assert end(learner) == 0 and end(actor) == 0
+    # A run that begins, and a server that has another's transitions.
+    shutil.rmtree(job.output)
+    learner = job.start("learner")
+    assert end(learner) == 2 and "of another run" in said(learner)[1]
+    assert not job.output.exists()
+    other = make_job(100, "finetune.num_environments=1")
+    actor = other.start("actor")
+    assert end(actor) == 2 and "the same --run_dir" in said(actor)[1]
+
+
+def test_a_finished_run_goes_on(make_job):
+    job = make_job(200)
+    server, actor, learner = map(job.start, ("server", "actor", "learner"))
+    assert end(learner) == 0 and end(actor) == 0
+    # The server still says that the learner is done when another actor comes.
+    more = make_job(400)
+    actor = more.start("actor")
+    learner = more.start("learner")
+    assert end(learner) == 0, said(learner)
+    assert end(actor) == 0 and server.is_alive()
+    check_unbroken(check_whole(more, 400))
+
+
 def test_a_killed_learner_goes_on_and_misses_nothing(make_job):
     job = make_job(1_000)
     server, actor = job.start("server"), job.start("actor")
