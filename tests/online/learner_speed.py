@@ -5,8 +5,9 @@
 One critic update per environment step (`max`), and two behaviour updates with it
 (`imp`), at the paper's sizes unless gin files say otherwise; hopper's shapes. A server
 in a process of its own, an actor's writer in another that fills the queue as fast as
-it may. In turns: so many steps' updates on what the mirror holds; the same with every
-step taken from the server first; and the offline learner's own. Prints medians.
+it may. First how many items come through where nothing else is done; then, in turns:
+so many steps' updates on what the mirror holds; the same with every step taken from
+the server first; and the offline learner's own. Prints medians.
 """
 
 import argparse
@@ -121,6 +122,12 @@ def main():
             left -= len(items)
 
     take()
+    began, count = time.perf_counter(), 0
+    while time.perf_counter() - began < 5.0:
+        take()
+        count += STEPS
+    rate = count / (time.perf_counter() - began)
+    print(f"one writer to one feed: {rate:,.0f} items/s of {len(seeds)} transitions")
     for name, per_step in (("max", 0), ("imp", 2)):
         counts = STEPS, per_step * STEPS
 
