@@ -10,7 +10,7 @@ import re
 import shlex
 from typing import Any
 
-from idql_tf.evaluation.records import RunFiles
+from idql_tf.evaluation.records import RunFiles, is_online
 
 
 def public_name(dataset: str | None) -> str:
@@ -31,13 +31,14 @@ def task(run: RunFiles) -> str:
 
 
 def headline(run: RunFiles, summary: dict[str, Any]) -> str:
-    """One line: data, run, seeds, critic updates."""
+    """One line: data, run, seeds, steps."""
     seeds = len(summary["seeds"])
     facts = [public_name(_info(run).get("dataset")), f"run {run.name}"]
     facts.append("1 seed" if seeds == 1 else f"{seeds} seeds")
     if summary["methods"]:
         steps = max(entry["step"] for entry in summary["methods"])
-        facts.append(f"{steps:,} critic updates")
+        unit = "environment steps online" if is_online(run) else "critic updates"
+        facts.append(f"{steps:,} {unit}")
     return " · ".join(facts)
 
 
@@ -67,9 +68,21 @@ def commands(run: RunFiles, summary: dict[str, Any]) -> list[str]:
     target = shlex.quote(f"runs/{run.name}")
     env_id = run.spec.get("env_id")
     environment = f"--env_id {shlex.quote(env_id)} " if env_id else ""
-    return [
+    made = (
         f"python launch/train.py --dataset {dataset} --run_dir {target} \\\n"
-        f"    {environment}--seeds {seeds} --gin_file config.gin",
+        f"    {environment}--seeds {seeds} --gin_file config.gin"
+    )
+    if is_online(run):
+        source = _source(run)
+        steps = max((entry["step"] for entry in summary["methods"]), default=0)
+        # config.gin, read after the mode's file, decides; the mode named is any.
+        made = (
+            f"python launch/finetune.py --run_dir {shlex.quote(f'runs/{source}')} "
+            f"--mode max \\\n    {environment}--num_env_steps {steps} "
+            f"--output_dir {target} --gin_file config.gin"
+        )
+    return [
+        made,
         *(
             f"python launch/evaluate.py --run_dir {target} "
             f"--episodes {entry['episodes_per_seed']} \\\n    --extraction "
@@ -85,7 +98,14 @@ def specification(run: RunFiles) -> str:
     name = public_name(_info(run).get("dataset"))
     spec = run.spec | {"dataset": _info(run) | {"dataset": name}}
     spec.pop("dataset_returns", None)
+    if is_online(run):
+        spec["finetuned_from"] = _source(run)
     return json.dumps(spec, indent=2, ensure_ascii=False)
+
+
+def _source(run: RunFiles) -> str:
+    """The name of the run that a finetuned one began with."""
+    return str(run.spec["finetuned_from"]).rstrip("/").rpartition("/")[2]
 
 
 def _info(run: RunFiles) -> dict[str, Any]:

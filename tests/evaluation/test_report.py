@@ -1,5 +1,6 @@
 import base64
 import html.parser
+import json
 import os
 import pathlib
 import subprocess
@@ -92,6 +93,23 @@ def test_reproduce_names_the_environment_where_the_run_needed_one(tmp_path):
         "    --env_id 'my mod:Ant-v0' --seeds 0,1 "
     )
     assert "--env_id" not in report_again
+
+
+def test_a_finetuned_run_is_told_as_one(tmp_path):
+    folder = write_run(tmp_path / "tuned")
+    spec = json.loads((folder / "spec.json").read_text())
+    spec["finetuned_from"] = "/home/somebody/runs/my base"
+    (folder / "spec.json").write_text(json.dumps(spec))
+    run = records.read_run(folder)
+    entry = {"step": 700, "episodes_per_seed": 5, "extraction": "argmax"}
+    summary = {"seeds": [0, 1], "methods": [entry | {"num_candidates": 4}]}
+    assert "700 environment steps online" in facts.headline(run, summary)
+    first = facts.commands(run, summary)[0]
+    assert first.startswith(
+        "python launch/finetune.py --run_dir 'runs/my base' --mode max"
+    )
+    assert "--num_env_steps 700 --output_dir runs/tuned" in first
+    assert "somebody" not in facts.specification(run)
 
 
 def test_a_later_evaluation_keeps_its_own_colour(tmp_path):
