@@ -8,6 +8,7 @@ import numpy as np
 import tensorflow as tf
 from rich.console import Console
 
+from idql_tf.errors import Failure
 from idql_tf.online.settings import Settings
 from idql_tf.online.updates import FinetuneUpdates
 from idql_tf.replay.deadlines import ReplayTimeout
@@ -100,6 +101,7 @@ def finetune(
     Raises:
       Stopped: a signal came; everything is saved.
       ReplayTimeout: no experience comes; everything is saved.
+      Failure: nothing can be saved.
       FloatingPointError: a loss or an action became non-finite.
     """
     step = start = int(learner.env_step)
@@ -111,10 +113,17 @@ def finetune(
     meter = _Meter(learner, log)
 
     def save() -> None:
-        meter.write(step)
-        # First what the checkpoint will count on.
-        replay.save()
-        checkpoints.save()
+        try:
+            meter.write(step)
+            # First what the checkpoint will count on.
+            replay.save()
+            checkpoints.save()
+        except (OSError, tf.errors.OpError) as error:
+            raise Failure(
+                f"step {step:,} could not be saved "
+                f"({' '.join(str(error).split()):.200}); what was saved before is "
+                "whole: mend it and run the same command again"
+            ) from error
 
     def is_stopped() -> bool:
         return stop.received is not None

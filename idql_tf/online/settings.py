@@ -73,7 +73,9 @@ class Settings:
                 least = 0 if field.name == "warm_start_steps" else 1
                 check_count(f"finetune.{field.name}", value, least)
             elif field.type == "float":
-                check_number(f"finetune.{field.name}", value, most=_MOST[field.name])
+                most = _MOST[field.name]
+                shortest = 0.1 if field.name.endswith("seconds") else 0.0
+                check_number(f"finetune.{field.name}", value, shortest, most)
         extraction.check_method(self.exploration, self.num_candidates)
         for name in _RHYTHM:
             if getattr(self, name) % self.num_environments:

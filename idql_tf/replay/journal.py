@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import pathlib
-import zipfile
 from typing import NamedTuple
 
 import numpy as np
@@ -26,13 +25,27 @@ class Journal:
       folder: where they are; made when there is something to write.
       capacity: rows that a mirror holds.
       keep: checkpoints kept; files that none of the last ones needs are removed.
+      row_shape: (S, W).
     """
 
-    def __init__(self, folder: pathlib.Path, capacity: int, keep: int) -> None:
+    def __init__(
+        self,
+        folder: pathlib.Path,
+        capacity: int,
+        keep: int,
+        row_shape: tuple[int, int],
+    ) -> None:
         self._folder, self._capacity, self._keep = folder, capacity, keep
+        self._row_shape = row_shape
+
+    def __len__(self) -> int:
+        """Files there are."""
+        return len(self._files())
 
     def write(self, first: int, rows: Rows) -> None:
         """Adds rows, the first of which is number `first`; nothing if there are none.
+
+        Files from a later number are of a time that was lost, and are removed.
 
         Raises:
           OSError: they cannot be written; what is there is untouched.
@@ -42,6 +55,9 @@ class Journal:
         paths = [path for path in self._files() if _first(path) < first]
         with files.replacing(self._folder / f"{first:012d}.npz", "wb") as file:
             np.savez(file, **rows._asdict())
+        for path in self._files():
+            if _first(path) > first:
+                path.unlink()
         if not paths:
             return
         # Every checkpoint there is ends a file: this is where the oldest one kept
@@ -55,7 +71,8 @@ class Journal:
     def read(self, count: int) -> Rows | None:
         """The newest rows up to number `count`, at most the capacity.
 
-        Files of a later time, which a kill left without their checkpoint, are removed.
+        Files of a later time, which a kill left without their checkpoint, do not count;
+        the next `write` removes them.
 
         Returns:
           None where there are none.
@@ -68,9 +85,8 @@ class Journal:
         for path in self._files():
             first = _first(path)
             if first >= count:
-                path.unlink()
                 continue
-            part = _cut(_read(path), count - first)
+            part = _cut(self._read(path), count - first)
             if expected not in (None, first):
                 raise UserError(
                     f"{self._folder} has transitions up to {expected}, then from "
@@ -88,6 +104,21 @@ class Journal:
         packed, origins = (np.concatenate(x) for x in zip(*parts, strict=True))
         return Rows(packed[-self._capacity :], origins)
 
+    def _read(self, path: pathlib.Path) -> Rows:
+        try:
+            with np.load(path, allow_pickle=False) as file:
+                rows = Rows(*(file[name] for name in Rows._fields))
+            found = [(x.shape[1:], x.dtype) for x in rows]
+            if found != [(self._row_shape, np.float32), ((3,), np.int64)]:
+                raise ValueError(f"it has {found}")
+        # A flipped bit reaches Python as any of a dozen kinds.
+        except Exception as error:
+            text = " ".join(str(error).split())
+            raise UserError(
+                f"{path} is damaged ({text:.100}); restore it, or start a new run"
+            ) from error
+        return rows
+
     def _files(self) -> list[pathlib.Path]:
         return sorted(self._folder.glob("*.npz"))
 
@@ -96,20 +127,6 @@ def _cut(rows: Rows, count: int) -> Rows:
     per_item = len(rows.packed) // max(1, len(rows.origins))
     items = -(-count // max(1, per_item))
     return Rows(rows.packed[:count], rows.origins[:items])
-
-
-def _read(path: pathlib.Path) -> Rows:
-    try:
-        with np.load(path, allow_pickle=False) as file:
-            rows = Rows(*(file[name] for name in Rows._fields))
-        kinds = [(x.ndim, x.dtype) for x in rows]
-        if kinds != [(3, np.float32), (2, np.int64)]:
-            raise ValueError(f"it has {kinds}")
-    except (OSError, ValueError, EOFError, KeyError, zipfile.BadZipFile) as error:
-        raise UserError(
-            f"{path} is damaged ({error!s:.100}); restore it, or start a new run"
-        ) from error
-    return rows
 
 
 def _first(path: pathlib.Path) -> int:

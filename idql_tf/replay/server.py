@@ -33,21 +33,32 @@ def serve(
       everywhere: listen on all network interfaces; else on the loopback alone.
 
     Raises:
-      UserError: the port is taken, or this machine cannot keep a socket to itself.
+      UserError: the port is taken, the checkpoint damaged, or this machine cannot keep
+        a socket to itself.
     """
+    if port is not None:
+        _check_free(port)
     checkpointer = None
     if folder is not None:
-        folder.mkdir(parents=True, exist_ok=True)
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise UserError(f"{folder} cannot be made: {error.strerror}") from error
         checkpointer = reverb.checkpointers.DefaultCheckpointer(str(folder))
-    try:
-        with filtered_stderr(only_on_error=True):
+    failure = None
+    with filtered_stderr(only_on_error=True):
+        try:
             server = reverb.Server(tables, port, checkpointer)
-    except (RuntimeError, ValueError) as error:
-        saved = f", or remove the newest of {folder} if it is damaged" if folder else ""
-        raise UserError(
-            f"the replay server cannot start on port {port} "
-            f"({' '.join(str(error).split()):.200}); choose another{saved}"
-        ) from error
+        except (RuntimeError, ValueError) as error:
+            failure = " ".join(str(error).split())
+    if failure:
+        cure = "choose another port"
+        if folder is not None and any(folder.iterdir()):
+            cure = (
+                f"if the checkpoint in {folder} is damaged, restore it, or move it "
+                "away and start without its transitions"
+            )
+        raise UserError(f"the replay server cannot start ({failure:.200}); {cure}")
     try:
         if not everywhere:
             _keep_to_loopback(server.port)
@@ -55,6 +66,24 @@ def serve(
     finally:
         with filtered_stderr(only_on_error=True):
             server.stop()
+
+
+def _check_free(port: int) -> None:
+    """Refuses a port that somebody listens at: Reverb would share it, unheard.
+
+    Raises:
+      UserError: so.
+    """
+    with socket.socket(socket.AF_INET6) as one:
+        # A port whose connections are still fading away is free.
+        one.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            one.bind(("::", port))
+        except OSError as error:
+            raise UserError(
+                f"the replay server cannot listen on port {port} ({error.strerror}); "
+                "choose another"
+            ) from error
 
 
 def _keep_to_loopback(port: int) -> None:

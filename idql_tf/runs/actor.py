@@ -69,9 +69,8 @@ def act(
     rollouts.check(source.info)
     learner = jobs.make_learner(source)
     with source.locked(to_read=True):
-        jobs.restore_trained(source, learner, 1, console)
-    sizes = online.sizes_of(source, settings)
-    client, weights = remote.connect(address, sizes, settings, learner)
+        jobs.restore_trained(source, learner, console)
+    client, weights = remote.connect(address, source, settings, learner)
     identity = secrets.randbits(62)
     deadline, number = settings.deadline_seconds, settings.num_environments
     with StopSignals() as stop:

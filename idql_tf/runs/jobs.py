@@ -134,7 +134,7 @@ def evaluate(
         largest = max(n for _, n in evaluator.methods)
         methods = [(method, num_candidates or largest)]
     with run.locked(), stop:
-        restore_trained(run, learner, settings.keep_checkpoints, console)
+        restore_trained(run, learner, console)
         step = int(learner.env_step if run.finetuned_from else learner.critic_step)
         try:
             evaluator.evaluate(step, episodes or settings.episodes, methods)
@@ -158,7 +158,14 @@ def configured(make: Callable[[], _Made]) -> _Made:
         return make()
     except UserError:
         raise
-    except (ArithmeticError, KeyError, RecursionError, TypeError, ValueError) as error:
+    except (
+        ArithmeticError,
+        AttributeError,
+        KeyError,
+        RecursionError,
+        TypeError,
+        ValueError,
+    ) as error:
         raise UserError(f"the configuration cannot be used: {error}") from error
 
 
@@ -175,13 +182,15 @@ def make_learner(run: Run) -> IdqlLearner:
     )
 
 
-def restore(run: Run, learner: IdqlLearner, keep: int, console: Console) -> Checkpoints:
+def restore(
+    run: Run, learner: IdqlLearner, keep: int | None, console: Console
+) -> Checkpoints:
     """Loads a run's newest whole checkpoint, if there is one; names damaged ones.
 
     Args:
       run: the run, locked.
       learner: is changed.
-      keep: how many checkpoints later saves keep.
+      keep: how many checkpoints later saves keep; None saves none.
       console: where damaged checkpoints are named.
 
     Raises:
@@ -194,15 +203,13 @@ def restore(run: Run, learner: IdqlLearner, keep: int, console: Console) -> Chec
     return checkpoints
 
 
-def restore_trained(
-    run: Run, learner: IdqlLearner, keep: int, console: Console
-) -> None:
-    """As `restore`, for what needs a checkpoint.
+def restore_trained(run: Run, learner: IdqlLearner, console: Console) -> None:
+    """As `restore`, for what needs a checkpoint and changes nothing in the run.
 
     Raises:
       UserError: there is none, or none fits the learner.
     """
-    restore(run, learner, keep, console)
+    restore(run, learner, None, console)
     if not int(learner.critic_step):
         raise UserError(f"{run.path} has no checkpoint yet; run train.py first")
 

@@ -49,7 +49,7 @@ def learn(
     source, settings = online.open_source(run_dir, mode, gin_files, gin_params)
     job = Finetuning(source, settings, mode, num_env_steps, output_dir, env_id)
     client, weights = remote.connect(
-        address, job.sizes, settings, job.learner, must_be_new=job.is_new
+        address, source, settings, job.learner, must_be_new=job.is_new
     )
     with job.stop, job.begun():
         try:

@@ -53,7 +53,10 @@ def open_source(
 
 def output_path(source: Run, mode: str, output_dir: str | None) -> pathlib.Path:
     """Where the finetuned run is: by default beside the one it begins with."""
-    return pathlib.Path(output_dir or f"{str(source.path).rstrip('/')}-{mode}")
+    if output_dir:
+        return pathlib.Path(output_dir)
+    path = source.path.absolute()
+    return path.with_name(f"{path.name}-{mode}")
 
 
 def sizes_of(run: Run, settings: Settings) -> Sizes:
@@ -98,7 +101,7 @@ class Finetuning:
         self.transitions = load_data(source, env_id)
         path = output_path(source, mode, output_dir)
         self.run = dataclasses.replace(
-            source, path=path, finetuned_from=str(source.path)
+            source, path=path, finetuned_from=str(source.path.resolve())
         )
         directory.check(self.run)
         self.is_new = not self.run.file("spec.json").exists()
@@ -122,7 +125,7 @@ class Finetuning:
             settings.offline_fraction,
         )
         with source.locked(to_read=True):
-            jobs.restore_trained(source, self.learner, 1, self.console)
+            jobs.restore_trained(source, self.learner, self.console)
         # Of the source, if that was finetuned itself.
         self.learner.env_step.assign(0)
 
@@ -144,7 +147,13 @@ class Finetuning:
         keep, run = self.settings.keep_checkpoints, self.run
         self._checkpoints = jobs.restore(run, self.learner, keep, self.console)
         start = int(self.learner.env_step)
-        journal = Journal(run.file("replay"), self._mirror.capacity, keep)
+        shape = len(run.seeds), sum(self.sizes.widths)
+        journal = Journal(run.file("replay"), self._mirror.capacity, keep, shape)
+        if not start and len(journal) > 1:
+            raise UserError(
+                f"{run.path} has transitions in replay/ and no checkpoint of them; "
+                "restore checkpoints/, or name a new --output_dir"
+            )
         self.feed = Feed(client, self.settings.deadline_seconds)
         rows = journal.read(start)
         if rows is not None:

@@ -72,13 +72,23 @@ class Sweep:
             check_count("sweep.num_env_steps", self.num_env_steps)
         for seed in self.seeds:
             check_count("a seed of sweep.seeds", seed, 0)
+        if not isinstance(self.tasks, Mapping):
+            raise UserError(
+                f"sweep.tasks is {self.tasks!r:.60}; expected a dict of tasks; see "
+                "gin/sweeps/mazes.gin"
+            )
         if not self.tasks or not self.seeds or len(set(self.seeds)) < len(self.seeds):
             raise UserError(
                 f"the sweep has {len(self.tasks)} tasks and the seeds {self.seeds}; "
                 "expected a task and distinct seeds; see gin/sweeps/mazes.gin"
             )
         for name, task in self.tasks.items():
-            if not name.replace("-", "").replace("_", "").isalnum():
+            if not isinstance(task, Mapping):
+                raise UserError(
+                    f"sweep.tasks: {name!r} is {task!r:.60}; expected a dict with "
+                    "'dataset'"
+                )
+            if not str(name).replace("-", "").replace("_", "").isalnum():
                 raise UserError(f"sweep.tasks: {name!r} is no name for a directory")
             if "dataset" not in task or set(task) - _KEYS:
                 raise UserError(

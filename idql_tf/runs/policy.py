@@ -65,7 +65,7 @@ def restore(run: Run) -> IdqlLearner:
     learner = jobs.make_learner(run)
     with run.locked(to_read=True):
         console = Console(stderr=True, soft_wrap=True)
-        jobs.restore_trained(run, learner, 1, console)
+        jobs.restore_trained(run, learner, console)
     return learner
 
 

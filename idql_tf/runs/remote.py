@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 import re
 
 import tensorflow as tf
 
+from idql_tf import config
 from idql_tf.errors import UserError
 from idql_tf.online.settings import Settings
 from idql_tf.replay import deadlines, server, tables, weights
 from idql_tf.replay.layout import Sizes
 from idql_tf.replay.library import reverb
 from idql_tf.replay.weights import Weights
+from idql_tf.runs.directory import Run
 from idql_tf.training.learner import IdqlLearner
 
 
@@ -20,8 +24,14 @@ def leave_gpu() -> None:
     tf.config.set_visible_devices([], "GPU")
 
 
+def fingerprint(source: Run) -> str:
+    """Tells finetunings apart: by data, seeds and every setting in force."""
+    identity = [source.info.sha256, source.seeds, config.current()]
+    return hashlib.sha256(json.dumps(identity).encode()).hexdigest()[:16]
+
+
 def make_tables(
-    sizes: Sizes, settings: Settings, learner: IdqlLearner
+    source: Run, sizes: Sizes, settings: Settings, learner: IdqlLearner
 ) -> list[reverb.Table]:
     """Every table of the server but `offline`."""
     # A learner that is killed has lost what it took since its last checkpoint, and
@@ -32,6 +42,7 @@ def make_tables(
         *tables.online_tables(sizes, settings.capacity, settings.queue_steps),
         tables.recent_table(sizes, recent),
         tables.weights_table(published),
+        tables.mark(fingerprint(source)),
     ]
 
 
@@ -49,26 +60,27 @@ def policy_variables(learner: IdqlLearner, settings: Settings) -> list[tf.Variab
 
 def connect(
     address: str,
-    sizes: Sizes,
+    source: Run,
     settings: Settings,
     learner: IdqlLearner,
     must_be_new: bool = False,
 ) -> tuple[reverb.Client, Weights]:
-    """Waits for the server and checks that its tables are those of this run.
+    """Waits for the server and checks that it is this run's.
 
     Args:
       address: HOST:PORT.
-      sizes: of the transitions.
+      source: the run that is finetuned.
       settings: of the finetuning.
       learner: whose policy is published.
       must_be_new: the server must hold no transition, as for a run that begins.
 
     Raises:
-      UserError: the address is none, or the server has other tables, or transitions
-        of another run.
+      UserError: the address is none, or the server is another run's, or has
+        transitions already.
       ReplayTimeout: it does not answer.
     """
-    if not re.fullmatch(r"[^\s/]+:[0-9]{1,5}", address):
+    port = address.rpartition(":")[2]
+    if not re.fullmatch(r"[^\s/]+:[0-9]{1,5}", address) or not 0 < int(port) < 65_536:
         raise UserError(f"--server is {address!r:.80}; expected HOST:PORT")
     client = reverb.Client(address)
     published = policy_variables(learner, settings)
@@ -78,18 +90,11 @@ def connect(
         "connecting to the replay server",
         lambda: client.server_info(server.INFO_DEADLINE_SECONDS),
     )
-    expected = {
-        tables.ONLINE: tables.signature(sizes),
-        tables.WEIGHTS: weights.signature(published),
-    }
-    for name, wanted in expected.items():
-        spec = getattr(found.get(name), "signature", None)
-        if shapes(spec) != shapes(wanted):
-            raise UserError(
-                f"table '{name}' of {address} has items {shapes(spec)!s:.200}; this "
-                f"run's are {shapes(wanted)!s:.200}; give server, learner and actors "
-                "the same --run_dir, --mode and gin settings"
-            )
+    if f"run-{fingerprint(source)}" not in found:
+        raise UserError(
+            f"{address} is another run's replay server; give server, learner and "
+            "actors the same --run_dir, --mode and gin settings"
+        )
     if must_be_new and found[tables.ONLINE].current_size:
         raise UserError(
             f"{address} holds {found[tables.ONLINE].current_size:,} items of another "
@@ -97,8 +102,3 @@ def connect(
             "that run as --output_dir"
         )
     return client, Weights(client, published)
-
-
-def shapes(spec: object) -> list[tuple]:
-    """Shape and type of everything in a signature."""
-    return [(tuple(x.shape), x.dtype.name) for x in tf.nest.flatten(spec) if x]

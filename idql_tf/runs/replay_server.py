@@ -6,8 +6,9 @@ import json
 import pathlib
 import socket
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
+import tensorflow as tf
 from rich.console import Console
 
 from idql_tf import files
@@ -17,6 +18,8 @@ from idql_tf.replay import server, tables
 from idql_tf.replay.library import reverb
 from idql_tf.runs import jobs, online, remote
 from idql_tf.training.offline import StopSignals
+
+_RECORD = "tables.json"
 
 
 def serve(
@@ -56,17 +59,20 @@ def serve(
     sizes = online.sizes_of(source, settings)
     offline = online.offline_table(transitions, sizes, settings)
     made = [
-        *remote.make_tables(sizes, settings, jobs.make_learner(source)),
+        *remote.make_tables(source, sizes, settings, jobs.make_learner(source)),
         offline,
     ]
     path = pathlib.Path(folder)
-    _check_same(path, made)
+    record = _record(made)
+    _check_same(path, record)
+    path.mkdir(parents=True, exist_ok=True)
     with (
         files.locked(path),
         StopSignals() as stop,
         # Not beside other files: Reverb takes what comes last for the newest.
         server.serve(made, port, path / "checkpoints", everywhere) as running,
     ):
+        files.write_atomically(path / _RECORD, record)
         client = reverb.Client(f"localhost:{running.port}")
         found = client.server_info(server.INFO_DEADLINE_SECONDS)
         filled = found[tables.OFFLINE].current_size
@@ -79,13 +85,19 @@ def serve(
             markup=False,
             highlight=False,
         )
-        _tend(client, console, stop, settings.server_checkpoint_seconds)
+
+        def save() -> None:
+            server.save(client)
+            # Who removed the folder meanwhile has a whole one again.
+            files.write_atomically(path / _RECORD, record)
+
+        _tend(save, console, stop, settings.server_checkpoint_seconds)
     console.print(f"{stop.received}: saved in {path}; the same command goes on")
     return EXIT_RESUMABLE
 
 
 def _tend(
-    client: reverb.Client, console: Console, stop: StopSignals, every: float
+    save: Callable[[], None], console: Console, stop: StopSignals, every: float
 ) -> None:
     """Saves from time to time and at a signal."""
     saved = time.monotonic()
@@ -94,8 +106,8 @@ def _tend(
         if time.monotonic() - saved < every:
             continue
         try:
-            server.save(client)
-        except RuntimeError as error:
+            save()
+        except (OSError, RuntimeError) as error:
             # What it holds is worth more than its checkpoint.
             text = " ".join(str(error).split())
             console.print(
@@ -105,43 +117,49 @@ def _tend(
             )
         saved = time.monotonic()
     try:
-        server.save(client)
-    except RuntimeError as error:
+        save()
+    except (OSError, RuntimeError) as error:
         raise Failure(
             f"could not save ({' '.join(str(error).split()):.160}); what was saved "
             "before is whole"
         ) from error
 
 
-def _check_same(path: pathlib.Path, made: Sequence[reverb.Table]) -> None:
-    """Records the tables of a new folder; refuses one that holds anything else.
+def _record(made: Sequence[reverb.Table]) -> str:
+    """What a folder's checkpoints are of."""
+    found = {
+        table.info.name: {
+            "max_size": table.info.max_size,
+            "items": [
+                (x.shape.as_list(), x.dtype.name)
+                for x in tf.nest.flatten(table.info.signature)
+            ],
+        }
+        for table in made
+    }
+    return json.dumps(found, indent=1, sort_keys=True)
+
+
+def _check_same(path: pathlib.Path, record: str) -> None:
+    """Refuses a folder of other tables, or of anything else.
 
     Raises:
       UserError: so.
     """
     files.check_plain(path)
-    found = {
-        table.info.name: {
-            "max_size": table.info.max_size,
-            "items": str(remote.shapes(table.info.signature)),
-        }
-        for table in made
-    }
-    record = path / "tables.json"
-    text = json.dumps(found, indent=1, sort_keys=True)
     try:
-        if not record.exists():
-            # Reverb removes what it finds beside its own checkpoints.
-            if path.is_dir() and any(path.iterdir()):
-                raise UserError(
-                    f"{path} is not empty and not a replay server's (no "
-                    "tables.json); name a new --folder"
-                )
-            files.write_atomically(record, text)
-        elif record.read_text(errors="replace") != text:
+        if (path / _RECORD).exists():
+            if (path / _RECORD).read_text(errors="replace") == record:
+                return
             raise UserError(
-                f"{path} is of a replay server with other tables ({record}); repeat "
-                "the old command, or name a new --folder"
+                f"{path} is of another run's replay server, or of other settings; "
+                "repeat the old command, or name a new --folder"
+            )
+        # Reverb removes what it finds beside its own checkpoints.
+        if path.exists() and (not path.is_dir() or any(path.iterdir())):
+            raise UserError(
+                f"{path} is not an empty folder and not a replay server's (no "
+                f"{_RECORD}); name a new --folder"
             )
     except OSError as error:
         raise UserError(

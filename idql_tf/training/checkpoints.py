@@ -29,18 +29,22 @@ class Checkpoints:
     Args:
       directory: where they are kept.
       learner: what is saved and restored.
-      keep: how many of the newest are kept.
+      keep: how many of the newest are kept; None only reads.
 
     Raises:
       UserError: the directory cannot hold them.
     """
 
     def __init__(
-        self, directory: pathlib.Path, learner: IdqlLearner, keep: int
+        self, directory: pathlib.Path, learner: IdqlLearner, keep: int | None
     ) -> None:
         self._learner = learner
         self._checkpoint = tf.train.Checkpoint(learner=learner)
+        self._directory = directory
+        self.skipped: list[str] = []
         files.check_plain(directory)
+        if keep is None:
+            return
         try:
             if not _state_is_sound(directory):
                 # It names the checkpoints; the next one makes it anew.
@@ -53,8 +57,6 @@ class Checkpoints:
                 f"{directory} cannot hold checkpoints ({error!s:.120}); restore the "
                 "folder, or move away what has its place"
             ) from error
-        self._directory = directory
-        self.skipped: list[str] = []
 
     def save(self) -> None:
         """Writes a checkpoint named by the step."""

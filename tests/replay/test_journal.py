@@ -1,3 +1,5 @@
+import contextlib
+
 import numpy as np
 import pytest
 
@@ -21,7 +23,7 @@ def _check(found, packed, first_origin=0):
 
 
 def _written(folder, capacity=100, keep=1, ends=(0, 4, 12, 20)):
-    journal = Journal(folder, capacity, keep)
+    journal = Journal(folder, capacity, keep, (2, 5))
     for first, last in zip(ends[:-1], ends[1:], strict=True):
         journal.write(first, _rows(first, last))
     return journal
@@ -34,17 +36,20 @@ def _names(folder):
 @pytest.mark.parametrize("count", [20, 15, 12, 3])
 def test_reads_what_was_written_up_to_a_checkpoint(tmp_path, count):
     _written(tmp_path)
-    found = Journal(tmp_path, 100, 3).read(count)
+    found = Journal(tmp_path, 100, 3, (2, 5)).read(count)
     _check(found, PACKED[:count])
     assert len(found.origins) == -(-count // 2)
-    assert all(first < count for first in _names(tmp_path))
+    # Nothing is gone that somebody may want back.
+    assert _names(tmp_path) == [0, 4, 12]
 
 
 def test_a_run_goes_on_where_its_checkpoint_ended(tmp_path):
     journal = _written(tmp_path)
     # A kill came after the file from 12 and before its checkpoint.
+    journal.write(20, _rows(18, 20))
     journal.read(12)
     journal.write(12, _rows(12, 16, sign=-1))
+    assert _names(tmp_path) == [0, 4, 12] and len(journal) == 3
     _check(journal.read(16), np.concatenate([PACKED[:12], -PACKED[12:16]]))
 
 
@@ -64,7 +69,7 @@ def test_keeps_what_the_checkpoints_need(tmp_path, keep, left):
 
 
 def test_nothing_was_written(tmp_path):
-    journal = Journal(tmp_path / "absent", 10, 3)
+    journal = Journal(tmp_path / "absent", 10, 3, (2, 5))
     journal.write(0, _rows(0, 0))
     assert journal.read(0) is None and not (tmp_path / "absent").exists()
 
@@ -89,4 +94,22 @@ def test_a_file_that_is_missing_or_damaged_is_named(tmp_path):
 def test_files_with_objects_are_not_unpickled(tmp_path):
     np.savez(tmp_path / f"{0:012d}.npz", packed=np.array([{}]), origins=ORIGINS)
     with pytest.raises(UserError, match="damaged"):
-        Journal(tmp_path, 10, 3).read(1)
+        Journal(tmp_path, 10, 3, (2, 5)).read(1)
+
+
+def test_a_flipped_bit_is_told_in_one_line(tmp_path):
+    path = tmp_path / f"{0:012d}.npz"
+    np.savez(path, packed=PACKED[:4], origins=ORIGINS[:2])
+    whole = path.read_bytes()
+    for place in range(0, 400, 3):
+        damaged = bytearray(whole)
+        damaged[place] ^= 1 << place % 8
+        path.write_bytes(damaged)
+        with contextlib.suppress(UserError):
+            assert len(Journal(tmp_path, 10, 3, (2, 5)).read(4).packed) == 4
+
+
+def test_rows_of_another_shape_are_refused(tmp_path):
+    _written(tmp_path)
+    with pytest.raises(UserError, match=r"is damaged \(it has .*\(2, 5\)"):
+        Journal(tmp_path, 100, 3, (2, 6)).read(20)

@@ -67,6 +67,8 @@ def test_without_ray_the_cure_is_told(finished, make_job, tmp_path):
         ("sweep.finetune = 'both'", "sweep.finetune is 'both'"),
         ("sweep.tasks = {'a/b': {'dataset': 'x'}}", "'a/b' is no name"),
         ("sweep.tasks = {'a': {'data': 'x'}}", "'a' has"),
+        ("sweep.tasks = {'a': 'x'}", "'a' is 'x'"),
+        ("sweep.tasks = ('a',)", "expected a dict of tasks"),
         ("cluster.num_actors = 0", "cluster.num_actors is 0"),
     ],
 )

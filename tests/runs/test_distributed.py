@@ -50,8 +50,14 @@ def test_what_belongs_to_another_run_is_refused(make_job, finished, tmp_path):
     job = make_job(100)
     a_run = shutil.copytree(finished[0], tmp_path / "run")
     server = make_job(100, replay=a_run).start("server")
-    assert end(server) == 2 and "is not empty" in said(server)[1]
-    server, actor, learner = map(job.start, ("server", "actor", "learner"))
+    assert end(server) == 2 and "not an empty folder" in said(server)[1]
+    server = job.start("server")
+    wait(lambda: "replay server at" in said(server)[0], server)
+    # Another server at the same port; it would share what comes, unheard.
+    second = make_job(100, replay=tmp_path / "second").start("server")
+    assert end(second) == 2 and "already in use" in said(second)[1]
+    assert not any((tmp_path / "second").iterdir())
+    actor, learner = map(job.start, ("actor", "learner"))
     assert end(learner) == 0 and end(actor) == 0
     # A run that begins, and a server that has another's transitions.
     shutil.rmtree(job.output)

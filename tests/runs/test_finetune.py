@@ -151,8 +151,22 @@ def test_what_cannot_be_finetuned_is_refused(finished, tmp_path):
     bad = run_warm(_finetune(finished[0], "max", output, "finetune.capacity=-1"))
     check_refused(bad, "finetune.capacity is -1")
     assert not output.exists()
+    bad = run_warm(_finetune(finished[0], "max", output, "finetune.deadline_seconds=0"))
+    check_refused(bad, "finetune.deadline_seconds is 0")
     bad = run_warm(_finetune(finished[0], "max", finished[0]))
     check_refused(bad, "another configuration")
+
+
+def test_a_run_whose_checkpoints_are_gone_is_left_alone(finished, tmp_path):
+    output = tmp_path / "out"
+    done = run_warm(_finetune(finished[0], "max", output, steps=80))
+    assert done.returncode == 0, done.stderr
+    shutil.rmtree(output / "checkpoints")
+    before = {p: p.read_bytes() for p in output.rglob("*") if p.is_file()}
+    again = run_warm(_finetune(finished[0], "max", output, steps=120))
+    check_refused(again, "no checkpoint of them", "restore checkpoints/")
+    after = {p: p.read_bytes() for p in output.rglob("*") if p.is_file()}
+    assert after == before
 
 
 def test_a_finetuned_run_is_a_run(finished, tmp_path):
