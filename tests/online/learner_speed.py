@@ -38,7 +38,7 @@ from idql_tf.replay.writer import TransitionWriter  # noqa: E402
 from idql_tf.training import arrays  # noqa: E402
 from idql_tf.training.learner import IdqlLearner  # noqa: E402
 
-D, A, STEPS = 11, 3, 100
+D, A, STEPS = 11, 3, 50
 
 
 def _item(sizes, number):

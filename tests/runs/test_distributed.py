@@ -69,6 +69,7 @@ def test_what_belongs_to_another_run_is_refused(make_job, finished, tmp_path):
     assert end(actor) == 2 and "the same --run_dir" in said(actor)[1]
 
 
+@pytest.mark.slow
 def test_a_finished_run_goes_on(make_job):
     job = make_job(200)
     server, actor, learner = map(job.start, ("server", "actor", "learner"))
@@ -82,6 +83,7 @@ def test_a_finished_run_goes_on(make_job):
     check_unbroken(check_whole(more, 400))
 
 
+@pytest.mark.slow
 def test_a_killed_learner_goes_on_and_misses_nothing(make_job):
     job = make_job(1_000)
     server, actor = job.start("server"), job.start("actor")
