@@ -142,6 +142,7 @@ def test_paired_ratio_is_blind_to_what_slows_a_whole_turn():
     assert measure.paired_ratio([1.0, 50.0, 3.0], [2.0, 100.0, 6.0]) == 0.5
 
 
+@pytest.mark.slow
 def test_the_whole_benchmark_at_tiny_sizes():
     params = [*tiny.BINDINGS, *SETTINGS]
     config.load([], params)

@@ -68,7 +68,9 @@ def _journal(folder):
     return np.concatenate([np.load(file)["packed"] for file in files])
 
 
-@pytest.mark.parametrize("mode, ratio", [("max", 0), ("imp", 2)])
+@pytest.mark.parametrize(
+    "mode, ratio", [pytest.param("max", 0, marks=pytest.mark.slow), ("imp", 2)]
+)
 def test_trains_what_table_3_says_and_leaves_the_run_alone(
     finished, tmp_path, mode, ratio
 ):
@@ -169,6 +171,7 @@ def test_a_run_whose_checkpoints_are_gone_is_left_alone(finished, tmp_path):
     assert after == before
 
 
+@pytest.mark.slow
 def test_a_finetuned_run_is_a_run(finished, tmp_path):
     """For evaluate.py, export.py and another finetuning, which begins at 0."""
     first, second = tmp_path / "first", tmp_path / "second"

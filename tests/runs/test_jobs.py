@@ -92,7 +92,13 @@ def _wait_for_checkpoint(process, run_dir, step):
         time.sleep(0.02)
 
 
-@pytest.mark.parametrize("number, code", [(signal.SIGKILL, -9), (signal.SIGTERM, 75)])
+@pytest.mark.parametrize(
+    "number, code",
+    [
+        (signal.SIGKILL, -9),
+        pytest.param(signal.SIGTERM, 75, marks=pytest.mark.slow),
+    ],
+)
 def test_a_stopped_run_resumes_to_the_same_weights(
     finished, maze, tmp_path, number, code
 ):
