@@ -168,15 +168,19 @@ def run(main: Callable[[], int | None]) -> NoReturn:
         print("interrupted", file=sys.stderr)
         sys.exit(130)
     except (Failure, FloatingPointError) as error:
-        print(f"error: {error}", file=sys.stderr)
-        sys.exit(EXIT_FAILED)
+        _fail(str(error))
     except Exception as error:
         # From Python an OSError, from TensorFlow one of a dozen kinds.
         if os.strerror(errno.ENOSPC) not in str(error):
             raise
-        print(
-            f"error: {' '.join(str(error).split()):.200}; what was saved before is "
-            "whole: free some space and run the same command again",
-            file=sys.stderr,
+        _fail(
+            f"{' '.join(str(error).split()):.200}; what was saved before is whole: "
+            "free some space and run the same command again"
         )
-        sys.exit(EXIT_FAILED)
+
+
+def _fail(reason: str) -> NoReturn:
+    """Says why the work failed; what libraries say while they end is not heard."""
+    print(f"error: {reason}", file=sys.stderr, flush=True)
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stderr.fileno())
+    sys.exit(EXIT_FAILED)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import pathlib
 from typing import NamedTuple
 
@@ -53,8 +54,11 @@ class Journal:
         if not len(rows.packed):
             return
         paths = [path for path in self._files() if _first(path) < first]
+        # Not into the file: on a full disk NumPy complains once more, to stderr.
+        archive = io.BytesIO()
+        np.savez(archive, **rows._asdict())
         with files.replacing(self._folder / f"{first:012d}.npz", "wb") as file:
-            np.savez(file, **rows._asdict())
+            file.write(archive.getbuffer())
         for path in self._files():
             if _first(path) > first:
                 path.unlink()
