@@ -85,4 +85,4 @@ def _recover(job: Finetuning) -> None:
         task = progress.add_task("finding what was not saved")
         found = job.feed.recover(on_progress)
     if found:
-        job.console.print(f"found {found:,} steps that were taken and not saved")
+        job.console.print(f"found {found:,} items that were taken and not saved")
