@@ -12,7 +12,7 @@ import numpy as np
 
 from idql_tf.quiet import filtered_stderr
 from idql_tf.replay import deadlines
-from idql_tf.replay.layout import Item
+from idql_tf.replay.layout import ITEM, Item
 from idql_tf.replay.library import reverb
 from idql_tf.replay.tables import FRESH, RECENT
 
@@ -152,7 +152,7 @@ class Feed:
             # Another may have begun meanwhile, and take what this one counts on.
             if self._looking is not threading.current_thread():
                 return
-            # One by one: what came before a connection broke is taken.
+            # Item by item: what came before a connection broke is taken.
             self._inbox.extend(self._draw(FRESH, count))
             time.sleep(0.0 if count else 0.002)
         except (reverb.errors.ReverbError, RuntimeError):
@@ -166,11 +166,12 @@ class Feed:
     def _draw(self, table: str, count: int) -> Iterator[Item]:
         if not count:
             return
-        samples = self._client.sample(
-            table, count, emit_timesteps=False, unpack_as_table_signature=True
-        )
-        for sample in samples:
-            yield sample.data
+        # `Client.sample` asks for one at a time, which takes 7 times as long.
+        sampler = self._client._client.NewSampler(table, count, count)
+        for _ in range(count):
+            # Before them come the item's key, its priority and the like.
+            columns = sampler.GetNextTrajectory()[-len(ITEM) :]
+            yield dict(zip(ITEM, columns, strict=True))
 
     def _knows(self, item: Item) -> bool:
         actor, number = item["origin"][:2].tolist()

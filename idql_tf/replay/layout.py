@@ -12,6 +12,8 @@ Item = dict[str, np.ndarray]
 
 # What a packed transition holds, in this order.
 COLUMNS = ("observations", "actions", "rewards", "masks", "next_observations")
+# What an item holds, in Reverb's order.
+ITEM = tuple(sorted((*COLUMNS, "returns", "lengths", "origin")))
 
 
 @dataclasses.dataclass(frozen=True)

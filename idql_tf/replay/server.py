@@ -130,8 +130,12 @@ def save(client: reverb.Client) -> None:
     Raises:
       RuntimeError: the server cannot write it; the one before is kept.
     """
-    with filtered_stderr(only_on_error=True):
-        client.checkpoint()
+    try:
+        with filtered_stderr(only_on_error=True):
+            client.checkpoint()
+    except Exception as error:
+        # Reverb's kinds mean nothing here: a full disk is an IndexError.
+        raise RuntimeError(str(error)) from error
 
 
 def answers(client: reverb.Client) -> bool:

@@ -153,15 +153,15 @@ def test_what_came_before_a_connection_broke_is_taken(monkeypatch):
         for number in range(20):
             writer.write(item(number))
         writer.flush()
-        sample = client.sample
+        draw = feed._draw
 
-        def breaks(table, count, **options):
-            for i, one in enumerate(sample(table, count, **options)):
+        def breaks(table, count):
+            for i, one in enumerate(draw(table, count)):
                 if i == 12:
                     raise RuntimeError("Socket closed")
                 yield one
 
-        monkeypatch.setattr(client, "sample", breaks)
+        monkeypatch.setattr(feed, "_draw", breaks)
         first = feed.wait()
         monkeypatch.undo()
         assert rewards(first) == [100 * i for i in range(12)]
