@@ -9,11 +9,14 @@ import signal
 import sys
 import textwrap
 from collections.abc import Callable, Sequence
-from typing import NoReturn
+from typing import TYPE_CHECKING, NoReturn
 
 from absl import flags
 
 from idql_tf.errors import Failure, UserError
+
+if TYPE_CHECKING:
+    from idql_tf.runs.online import Request
 
 EXIT_DONE, EXIT_FAILED, EXIT_BAD_USAGE, EXIT_RESUMABLE = 0, 1, 2, 75
 
@@ -40,21 +43,31 @@ def define_extraction() -> flags.FlagHolder[str]:
     )
 
 
-def define_source() -> tuple[flags.FlagHolder, flags.FlagHolder, flags.FlagHolder]:
-    """Adds what every script of a finetuning takes: --run_dir, --mode and --env_id."""
-    return (
-        flags.DEFINE_string("run_dir", None, "A run of train.py.", required=True),
-        flags.DEFINE_enum(
-            "mode",
-            None,
-            ["max", "imp"],
-            "Which gin/finetune/MODE.gin is read.",
-            required=True,
-        ),
-        flags.DEFINE_string(
-            "env_id", None, "MODULE:ID of the run's own environment, to import MODULE."
-        ),
+def define_request() -> Callable[[], Request]:
+    """Adds what every script of a finetuning takes; returns a function that reads it.
+
+    --run_dir, --mode, --env_id, --gin_file and --gin_param.
+    """
+    run_dir = flags.DEFINE_string("run_dir", None, "A run of train.py.", required=True)
+    mode = flags.DEFINE_enum(
+        "mode",
+        None,
+        ["max", "imp"],
+        "Which gin/finetune/MODE.gin is read.",
+        required=True,
     )
+    env_id = flags.DEFINE_string(
+        "env_id", None, "MODULE:ID of the run's own environment, to import MODULE."
+    )
+    define_gin_flags()
+
+    def read() -> Request:
+        from idql_tf.runs.online import Request
+
+        gin = FLAGS.gin_file, FLAGS.gin_param
+        return Request(run_dir.value, mode.value, *gin, env_id.value)
+
+    return read
 
 
 def define_online_run() -> tuple[flags.FlagHolder, flags.FlagHolder]:

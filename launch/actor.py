@@ -12,26 +12,17 @@ import sys
 
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1]))
 
-from absl import flags  # noqa: E402
 
 from idql_tf import cli  # noqa: E402
 
-RUN_DIR, MODE, ENV_ID = cli.define_source()
+REQUEST = cli.define_request()
 SERVER = cli.define_server()
-cli.define_gin_flags()
 
 
 def main() -> int:
     from idql_tf.runs import actor
 
-    return actor.act(
-        RUN_DIR.value,
-        MODE.value,
-        SERVER.value,
-        flags.FLAGS.gin_file,
-        flags.FLAGS.gin_param,
-        ENV_ID.value,
-    )
+    return actor.act(REQUEST(), SERVER.value)
 
 
 if __name__ == "__main__":

@@ -21,7 +21,7 @@ from absl import flags  # noqa: E402
 
 from idql_tf import cli  # noqa: E402
 
-RUN_DIR, MODE, ENV_ID = cli.define_source()
+REQUEST = cli.define_request()
 NUM_ENV_STEPS, OUTPUT_DIR = cli.define_online_run()
 CLUSTER = flags.DEFINE_bool(
     "cluster",
@@ -29,22 +29,13 @@ CLUSTER = flags.DEFINE_bool(
     "Let Ray place server, learner and gin cluster.num_actors actors, on the cluster "
     "of RAY_ADDRESS, else on this machine.",
 )
-cli.define_gin_flags()
 
 
 def main() -> int:
     from idql_tf.runs import cluster, finetune
 
     run = cluster.finetune if CLUSTER.value else finetune.finetune
-    return run(
-        RUN_DIR.value,
-        MODE.value,
-        NUM_ENV_STEPS.value,
-        OUTPUT_DIR.value,
-        flags.FLAGS.gin_file,
-        flags.FLAGS.gin_param,
-        ENV_ID.value,
-    )
+    return run(REQUEST(), NUM_ENV_STEPS.value, OUTPUT_DIR.value)
 
 
 if __name__ == "__main__":

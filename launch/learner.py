@@ -14,29 +14,18 @@ import sys
 
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1]))
 
-from absl import flags  # noqa: E402
 
 from idql_tf import cli  # noqa: E402
 
-RUN_DIR, MODE, ENV_ID = cli.define_source()
+REQUEST = cli.define_request()
 NUM_ENV_STEPS, OUTPUT_DIR = cli.define_online_run()
 SERVER = cli.define_server()
-cli.define_gin_flags()
 
 
 def main() -> int:
     from idql_tf.runs import learner
 
-    return learner.learn(
-        RUN_DIR.value,
-        MODE.value,
-        NUM_ENV_STEPS.value,
-        SERVER.value,
-        OUTPUT_DIR.value,
-        flags.FLAGS.gin_file,
-        flags.FLAGS.gin_param,
-        ENV_ID.value,
-    )
+    return learner.learn(REQUEST(), NUM_ENV_STEPS.value, SERVER.value, OUTPUT_DIR.value)
 
 
 if __name__ == "__main__":

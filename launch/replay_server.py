@@ -21,7 +21,7 @@ from absl import flags  # noqa: E402
 
 from idql_tf import cli  # noqa: E402
 
-RUN_DIR, MODE, ENV_ID = cli.define_source()
+REQUEST = cli.define_request()
 FOLDER = flags.DEFINE_string(
     "folder", None, "Where its checkpoints are kept.", required=True
 )
@@ -31,22 +31,12 @@ PORT = flags.DEFINE_integer(
 EVERYWHERE = flags.DEFINE_bool(
     "everywhere", False, "Listen on all network interfaces; trust the network."
 )
-cli.define_gin_flags()
 
 
 def main() -> int:
     from idql_tf.runs import replay_server
 
-    return replay_server.serve(
-        RUN_DIR.value,
-        MODE.value,
-        FOLDER.value,
-        PORT.value,
-        EVERYWHERE.value,
-        flags.FLAGS.gin_file,
-        flags.FLAGS.gin_param,
-        ENV_ID.value,
-    )
+    return replay_server.serve(REQUEST(), FOLDER.value, PORT.value, EVERYWHERE.value)
 
 
 if __name__ == "__main__":

@@ -6,7 +6,6 @@ import contextlib
 import itertools
 import secrets
 import time
-from collections.abc import Sequence
 
 import numpy as np
 from rich.console import Console
@@ -21,6 +20,7 @@ from idql_tf.replay.deadlines import ReplayTimeout
 from idql_tf.replay.weights import DONE, Weights
 from idql_tf.replay.writer import TransitionWriter
 from idql_tf.runs import jobs, online, remote
+from idql_tf.runs.online import Request
 from idql_tf.training.offline import Stopped, StopSignals
 
 # How long a signal may have to wait for a server that is silent.
@@ -32,27 +32,15 @@ class _LearnerIsDone(Exception):
     """It needs no more transitions."""
 
 
-def act(
-    run_dir: str,
-    mode: str,
-    address: str,
-    gin_files: Sequence[str] = (),
-    gin_params: Sequence[str] = (),
-    env_id: str | None = None,
-) -> int:
+def act(request: Request, address: str) -> int:
     """Acts with the learner's newest policy and sends what it finds, until it is done.
 
     Actors are told apart by a random number that each draws when it starts; it also
     decides how its episodes begin. So any number of them may come and go.
 
     Args:
-      run_dir: the run that is finetuned; is only read.
-      mode: 'max' or 'imp'.
+      request: the run that is finetuned, and how.
       address: of the replay server, HOST:PORT.
-      gin_files: read after the run's configuration and the mode's.
-      gin_params: read last.
-      env_id: MODULE:ID of the run's environment, where importing MODULE makes it
-        known.
 
     Returns:
       The exit code: 0 when the learner is done, 75 when stopped by a signal.
@@ -62,9 +50,9 @@ def act(
       ReplayTimeout: the server does not answer.
     """
     console = Console(soft_wrap=True)
-    if env_id is not None:
-        factory.parse_spec(env_id)
-    source, settings = online.open_source(run_dir, mode, gin_files, gin_params)
+    if request.env_id is not None:
+        factory.parse_spec(request.env_id)
+    source, settings = request.open()
     remote.leave_gpu()
     rollouts.check(source.info)
     learner = jobs.make_learner(source)

@@ -10,19 +10,14 @@ from collections.abc import Sequence
 from typing import Any
 
 from idql_tf.cli import EXIT_RESUMABLE
-from idql_tf.runs import jobs, online, ray_library
+from idql_tf.runs import jobs, ray_library
+from idql_tf.runs.online import Request
 from idql_tf.runs.placement import Placement
 from idql_tf.training.offline import StopSignals
 
 
 def finetune(
-    run_dir: str,
-    mode: str,
-    num_env_steps: int,
-    output_dir: str | None = None,
-    gin_files: Sequence[str] = (),
-    gin_params: Sequence[str] = (),
-    env_id: str | None = None,
+    request: Request, num_env_steps: int, output_dir: str | None = None
 ) -> int:
     """As `runs.finetune.finetune`, with server, learner and actors placed by Ray.
 
@@ -36,10 +31,9 @@ def finetune(
       UserError: as there; or the cluster has not what gin asks of it.
       Failure: the work failed as often as Ray tries.
     """
-    source, _ = online.open_source(run_dir, mode, gin_files, gin_params)
+    request.open()
     placement = jobs.configured(lambda: Placement())
-    output = online.output_path(source, mode, output_dir).absolute()
-    rest = (gin_files, gin_params, env_id)
+    output = request.output_path(output_dir).absolute()
     with ray_library.connected() as ray:
         cpus = placement.learner_cpus + placement.num_actors * placement.actor_cpus
         ray_library.check_room(ray, CPU=cpus, GPU=placement.learner_gpus)
@@ -52,16 +46,15 @@ def finetune(
         port = _free_port()
         address, folder = f"{host}:{port}", f"{output}-server"
         server = start.options(name="server", num_cpus=0, **here).remote(
-            *("replay_server.serve", run_dir, mode, folder, port),
-            *(placement.everywhere, *rest),
+            "replay_server.serve", request, folder, port, placement.everywhere
         )
         learner = start.options(name="learner", **placement.learner, **elsewhere)
         learning = learner.remote(
-            "learner.learn", run_dir, mode, num_env_steps, address, str(output), *rest
+            "learner.learn", request, num_env_steps, address, str(output)
         )
         actor = start.options(name="actor", num_cpus=placement.actor_cpus, **elsewhere)
         acting = [
-            actor.remote("actor.act", run_dir, mode, address, *rest)
+            actor.remote("actor.act", request, address)
             for _ in range(placement.num_actors)
         ]
         try:

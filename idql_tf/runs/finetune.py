@@ -4,42 +4,29 @@ from __future__ import annotations
 
 import contextlib
 import itertools
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 
 import numpy as np
 
-from idql_tf.cli import EXIT_DONE, EXIT_RESUMABLE
 from idql_tf.online.actor import Act, Actor
 from idql_tf.replay import loading, server, tables
 from idql_tf.replay.library import reverb
 from idql_tf.replay.writer import TransitionWriter
 from idql_tf.runs import online
-from idql_tf.runs.online import Finetuning
-from idql_tf.training.offline import Stopped
+from idql_tf.runs.online import Finetuning, Request
 
 
 def finetune(
-    run_dir: str,
-    mode: str,
-    num_env_steps: int,
-    output_dir: str | None = None,
-    gin_files: Sequence[str] = (),
-    gin_params: Sequence[str] = (),
-    env_id: str | None = None,
+    request: Request, num_env_steps: int, output_dir: str | None = None
 ) -> int:
     """Finetunes a run's policies by acting, with a replay server of its own.
 
     Everything that can be refused is refused before anything is written.
 
     Args:
-      run_dir: a run of `train`; is only read.
-      mode: 'max' or 'imp' (IDQL Table 3): gin/finetune/MODE.gin is read first.
+      request: the run that is finetuned, and how.
       num_env_steps: environment steps of each seed in all.
       output_dir: the new run, resumed if it exists; by default RUN_DIR-MODE.
-      gin_files: read after the run's configuration and the mode's.
-      gin_params: read last.
-      env_id: MODULE:ID of the run's environment, where importing MODULE makes it
-        known.
 
     Returns:
       The exit code: 0 when done, 75 when stopped by a signal after saving.
@@ -48,16 +35,9 @@ def finetune(
       UserError: the run cannot be finetuned, or the output is another run.
       ReplayTimeout: the replay server does not answer.
     """
-    source, settings = online.open_source(run_dir, mode, gin_files, gin_params)
-    job = Finetuning(source, settings, mode, num_env_steps, output_dir, env_id)
-    with job.stop, _serving(job) as client, job.begun():
-        try:
-            _finetune(job, client)
-        except Stopped as stopped:
-            job.console.print(f"{stopped}; run the same command again to go on")
-            return EXIT_RESUMABLE
-    job.evaluator.finish()
-    return EXIT_DONE
+    job = Finetuning(request, num_env_steps, output_dir)
+    with job.stop, _serving(job) as client:
+        return job.do(lambda: _finetune(job, client))
 
 
 def _finetune(job: Finetuning, client: reverb.Client) -> None:

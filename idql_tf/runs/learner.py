@@ -2,13 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
-from idql_tf.cli import EXIT_DONE, EXIT_RESUMABLE
 from idql_tf.replay.deadlines import ReplayTimeout
 from idql_tf.replay.weights import DONE, Weights
-from idql_tf.runs import online, remote
-from idql_tf.runs.online import Finetuning
+from idql_tf.runs import remote
+from idql_tf.runs.online import Finetuning, Request
 from idql_tf.training.offline import Stopped, progress_bar
 
 # Longer than the largest policies take, shorter than a scheduler waits after SIGTERM.
@@ -16,27 +13,15 @@ _PUBLISH_SECONDS = 10.0
 
 
 def learn(
-    run_dir: str,
-    mode: str,
-    num_env_steps: int,
-    address: str,
-    output_dir: str | None = None,
-    gin_files: Sequence[str] = (),
-    gin_params: Sequence[str] = (),
-    env_id: str | None = None,
+    request: Request, num_env_steps: int, address: str, output_dir: str | None = None
 ) -> int:
     """Finetunes a run with what actors in other processes send to a replay server.
 
     Args:
-      run_dir: the run that is finetuned; is only read.
-      mode: 'max' or 'imp'.
+      request: the run that is finetuned, and how.
       num_env_steps: environment steps of each seed in all, of all actors together.
       address: of the replay server, HOST:PORT.
       output_dir: the new run, resumed if it exists; by default RUN_DIR-MODE.
-      gin_files: read after the run's configuration and the mode's.
-      gin_params: read last.
-      env_id: MODULE:ID of the run's environment, where importing MODULE makes it
-        known.
 
     Returns:
       The exit code: 0 when done, 75 when stopped by a signal after saving.
@@ -46,21 +31,18 @@ def learn(
         another's.
       ReplayTimeout: the server does not answer, or no actor sends anything.
     """
-    source, settings = online.open_source(run_dir, mode, gin_files, gin_params)
-    job = Finetuning(source, settings, mode, num_env_steps, output_dir, env_id)
+    job = Finetuning(request, num_env_steps, output_dir)
     client, weights = remote.connect(
-        address, source, settings, job.learner, must_be_new=job.is_new
+        address, job.source, job.settings, job.learner, must_be_new=job.is_new
     )
-    with job.stop, job.begun():
-        try:
-            job.restore(client)
-            _recover(job)
-            job.train(publish=lambda step: _publish(weights, step, job))
-        except Stopped as stopped:
-            job.console.print(f"{stopped}; run the same command again to go on")
-            return EXIT_RESUMABLE
-    job.evaluator.finish()
-    return EXIT_DONE
+
+    def work() -> None:
+        job.restore(client)
+        _recover(job)
+        job.train(publish=lambda step: _publish(weights, step, job))
+
+    with job.stop:
+        return job.do(work)
 
 
 def _publish(weights: Weights, step: int, job: Finetuning) -> None:

@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-import contextlib
 import dataclasses
 import pathlib
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 
 import numpy as np
 import tensorflow as tf
 from rich.console import Console
 
 from idql_tf import config, data
+from idql_tf.cli import EXIT_DONE, EXIT_RESUMABLE
 from idql_tf.data import Transitions
 from idql_tf.errors import UserError, check_count
 from idql_tf.evaluation import rollouts
@@ -31,32 +31,49 @@ from idql_tf.runs.evaluation import Evaluator, compile_policy
 from idql_tf.training import arrays, offline
 from idql_tf.training.learner import IdqlLearner
 from idql_tf.training.metrics import MetricsLog
-from idql_tf.training.offline import StopSignals
+from idql_tf.training.offline import Stopped, StopSignals
 
 # Apart from the training seeds and from the evaluations'.
 _EXPLORATION = 7_368_787
 
 
-def open_source(
-    run_dir: str, mode: str, gin_files: Sequence[str], gin_params: Sequence[str]
-) -> tuple[Run, Settings]:
-    """Opens the run that is finetuned; its configuration, the mode's and more hold.
+@dataclasses.dataclass(frozen=True)
+class Request:
+    """Which run is finetuned and how: what all processes of a finetuning are given.
 
-    Raises:
-      UserError: there is no such run, or a setting cannot be used.
+    Attributes:
+      run_dir: a run of `train`; is only read.
+      mode: 'max' or 'imp' (IDQL Table 3): gin/finetune/MODE.gin is read first.
+      gin_files: read after the run's configuration and the mode's.
+      gin_params: read last.
+      env_id: MODULE:ID of the run's environment, where importing MODULE makes it
+        known.
     """
-    files = [str(config.ROOT / "gin" / "finetune" / f"{mode}.gin"), *gin_files]
-    source = directory.open_run(run_dir, files, gin_params)
-    config.add_defaults()
-    return source, jobs.configured(lambda: Settings())
 
+    run_dir: str
+    mode: str
+    gin_files: Sequence[str] = ()
+    gin_params: Sequence[str] = ()
+    env_id: str | None = None
 
-def output_path(source: Run, mode: str, output_dir: str | None) -> pathlib.Path:
-    """Where the finetuned run is: by default beside the one it begins with."""
-    if output_dir:
-        return pathlib.Path(output_dir)
-    path = source.path.absolute()
-    return path.with_name(f"{path.name}-{mode}")
+    def open(self) -> tuple[Run, Settings]:
+        """Opens the run; its configuration, the mode's and more hold from here.
+
+        Raises:
+          UserError: there is no such run, or a setting cannot be used.
+        """
+        first = str(config.ROOT / "gin" / "finetune" / f"{self.mode}.gin")
+        files = [first, *self.gin_files]
+        source = directory.open_run(self.run_dir, files, self.gin_params)
+        config.add_defaults()
+        return source, jobs.configured(lambda: Settings())
+
+    def output_path(self, output_dir: str | None) -> pathlib.Path:
+        """Where the finetuned run is: by default beside the one it begins with."""
+        if output_dir:
+            return pathlib.Path(output_dir)
+        path = pathlib.Path(self.run_dir).absolute()
+        return path.with_name(f"{path.name}-{self.mode}")
 
 
 def sizes_of(run: Run, settings: Settings) -> Sizes:
@@ -73,12 +90,9 @@ class Finetuning:
     """A learner that is finetuned and its run directory.
 
     Args:
-      source: the run it begins with; is only read.
-      settings: budget and rhythm.
-      mode: 'max' or 'imp'; names the output.
+      request: the run it begins with, and how.
       num_env_steps: environment steps of each seed in all.
-      output_dir: the new run, resumed if it exists; None takes SOURCE-MODE.
-      env_id: MODULE:ID of the environment, to import its module.
+      output_dir: the new run, resumed if it exists; None takes RUN_DIR-MODE.
 
     Raises:
       UserError: the run cannot be finetuned, or the output is another run; nothing
@@ -86,20 +100,15 @@ class Finetuning:
     """
 
     def __init__(
-        self,
-        source: Run,
-        settings: Settings,
-        mode: str,
-        num_env_steps: int,
-        output_dir: str | None,
-        env_id: str | None,
+        self, request: Request, num_env_steps: int, output_dir: str | None
     ) -> None:
         check_count("--num_env_steps", num_env_steps)
-        self.settings, self._num_env_steps = settings, num_env_steps
+        self.source, self.settings = source, settings = request.open()
+        self._num_env_steps = num_env_steps
         self.console, self.stop = Console(soft_wrap=True), StopSignals()
         offline_settings = jobs.configured(lambda: offline.Settings())
-        self.transitions = load_data(source, env_id)
-        path = output_path(source, mode, output_dir)
+        self.transitions = load_data(source, request.env_id)
+        path = request.output_path(output_dir)
         self.run = dataclasses.replace(
             source, path=path, finetuned_from=str(source.path.resolve())
         )
@@ -129,14 +138,23 @@ class Finetuning:
         # Of the source, if that was finetuned itself.
         self.learner.env_step.assign(0)
 
-    @contextlib.contextmanager
-    def begun(self) -> Iterator[None]:
-        """Makes the run directory, if it is new, and keeps it to this process."""
+    def do(self, work: Callable[[], None]) -> int:
+        """Makes the run directory, if it is new, and does the work as its only writer.
+
+        Returns:
+          The exit code: 0 when done, 75 when stopped by a signal after saving.
+        """
         directory.begin(self.run, self.transitions, self.evaluator.methods)
         # From here the device's copy is the only one.
         del self.transitions
         with self.run.locked():
-            yield
+            try:
+                work()
+            except Stopped as stopped:
+                self.console.print(f"{stopped}; run the same command again to go on")
+                return EXIT_RESUMABLE
+        self.evaluator.finish()
+        return EXIT_DONE
 
     def restore(self, client: reverb.Client) -> Rows | None:
         """Brings learner, mirror and logs to the run's newest checkpoint.

@@ -17,33 +17,20 @@ from idql_tf.errors import Failure, UserError
 from idql_tf.replay import server, tables
 from idql_tf.replay.library import reverb
 from idql_tf.runs import jobs, online, remote
+from idql_tf.runs.online import Request
 from idql_tf.training.offline import StopSignals
 
 _RECORD = "tables.json"
 
 
-def serve(
-    run_dir: str,
-    mode: str,
-    folder: str,
-    port: int,
-    everywhere: bool = False,
-    gin_files: Sequence[str] = (),
-    gin_params: Sequence[str] = (),
-    env_id: str | None = None,
-) -> int:
+def serve(request: Request, folder: str, port: int, everywhere: bool = False) -> int:
     """Runs the replay server of a finetuning until a signal comes.
 
     Args:
-      run_dir: the run that is finetuned.
-      mode: 'max' or 'imp'.
+      request: the run that is finetuned, and how.
       folder: of the server's checkpoints; what is there is served again.
       port: where it listens.
       everywhere: listen on all network interfaces; else on this machine alone.
-      gin_files: read after the run's configuration and the mode's.
-      gin_params: read last.
-      env_id: MODULE:ID of the run's environment, where importing MODULE makes it
-        known.
 
     Returns:
       The exit code: 75, for it ends by a signal, after saving.
@@ -54,8 +41,8 @@ def serve(
     """
     console = Console(soft_wrap=True)
     remote.leave_gpu()
-    source, settings = online.open_source(run_dir, mode, gin_files, gin_params)
-    transitions = online.load_data(source, env_id)
+    source, settings = request.open()
+    transitions = online.load_data(source, request.env_id)
     sizes = online.sizes_of(source, settings)
     offline = online.offline_table(transitions, sizes, settings)
     made = [

@@ -92,10 +92,12 @@ def one(
         code = jobs.train(dataset, path, seeds, env_id)
         if code == EXIT_DONE and mode:
             from idql_tf.runs import finetune
+            from idql_tf.runs.online import Request
 
             # Its config.gin has what the files say; read again they would come after
             # the mode's.
-            code = finetune.finetune(path, mode, num_env_steps, env_id=env_id)
+            request = Request(path, mode, env_id=env_id)
+            code = finetune.finetune(request, num_env_steps)
     return code
 
 
