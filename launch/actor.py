@@ -12,7 +12,6 @@ import sys
 
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1]))
 
-
 from idql_tf import cli  # noqa: E402
 
 REQUEST = cli.define_request()
