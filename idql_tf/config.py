@@ -71,9 +71,11 @@ def _is_bound(name: str) -> bool:
 
 def register() -> None:
     """Makes every configurable of the package known to gin."""
+    import idql_tf.behavior.gaussian
     import idql_tf.behavior.networks
     import idql_tf.behavior.updates
     import idql_tf.benchmark.suite
+    import idql_tf.critic.advantages
     import idql_tf.critic.updates
     import idql_tf.data
     import idql_tf.environments.collect

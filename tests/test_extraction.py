@@ -34,7 +34,7 @@ def _critic(objective=Expectile(0.9)):  # noqa: B008, it is frozen
 
 def _behavior():
     behavior = Behavior(D, A, (0, 1), NETWORK, schedules.vp, T, 3e-4, None, 0.001)
-    _randomize(behavior.score, 10, 0.4)
+    _randomize(behavior.network, 10, 0.4)
     _randomize(behavior.average, 11, 0.4)
     return behavior
 
@@ -100,7 +100,7 @@ def test_samples_are_the_reverse_chain_of_the_average():
     sampled = BEHAVIOR.denoise(observations, BEHAVIOR.draw_noise(7, 6, keys), 6).numpy()
     expected = _candidates(BEHAVIOR.average, observations, 6)
     np.testing.assert_allclose(sampled, expected, atol=1e-4)
-    other = _candidates(BEHAVIOR.score, observations, 6)
+    other = _candidates(BEHAVIOR.network, observations, 6)
     assert np.abs(sampled - other).mean() > 0.05
     inside = np.abs(sampled) < 1
     assert 0.05 < inside.mean() < 1, "some are clipped, some are not"

@@ -8,8 +8,14 @@ from paths import REPOSITORY
 
 from idql_tf import config, extraction
 from idql_tf.behavior import schedules
+from idql_tf.behavior.gaussian import GaussianBehavior
 from idql_tf.behavior.networks import LnResnet, Mlp
 from idql_tf.behavior.updates import Behavior
+from idql_tf.critic.advantages import (
+    ExponentialAdvantage,
+    HardAdvantage,
+    SoftAdvantage,
+)
 from idql_tf.critic.objectives import Expectile, Exponential, Quantile
 from idql_tf.critic.updates import Critic
 from idql_tf.errors import UserError
@@ -58,7 +64,9 @@ def test_base_binds_every_parameter_it_can():
     }
     given = {
         **dict.fromkeys((Critic, Behavior, LnResnet, Mlp, IdqlLearner), networks),
+        GaussianBehavior: networks,
         **dict.fromkeys((Expectile, Quantile, Exponential, offline.Settings), set()),
+        **dict.fromkeys((ExponentialAdvantage, SoftAdvantage, HardAdvantage), set()),
         **dict.fromkeys((schedules.vp, schedules.cosine), {"num_steps"}),
         schedules.linear: {"num_steps"},
         Evaluator: {"run", "learner", "console", "stop", "phase"},

@@ -175,7 +175,7 @@ class IdqlAgent(tf_agent.TFAgent):
     ) -> tf_agent.LossInfo:
         """The losses of a batch; changes nothing."""
         batch = self._batch(experience, weights)
-        network = self.behavior.score if training else self.behavior.average
+        network = self.behavior.network if training else self.behavior.average
         behavior_loss = self.behavior.loss(
             network,
             batch.observations,
@@ -245,7 +245,7 @@ class IdqlAgent(tf_agent.TFAgent):
             trained = {
                 "q": self.critic.q.trainable_variables,
                 "value": self.critic.value.trainable_variables,
-                "score": self.behavior.score.trainable_variables,
+                "score": self.behavior.network.trainable_variables,
             }
             for name, variables in trained.items():
                 for i, variable in enumerate(variables):

@@ -87,6 +87,11 @@ class Critic(tf.Module):
         self.q_optimizer = Adam(self.q.trainable_variables)
         self.value_optimizer = Adam(self.value.trainable_variables)
 
+    def advantage(self, observations: tf.Tensor, actions: tf.Tensor) -> tf.Tensor:
+        """Minimum target Q - V, [S, B], of [S, B, D] and [S, B, A]."""
+        q = tf.reduce_min(self.target_q(observations, actions), axis=1)
+        return q - self.value(observations)
+
     def value_loss(self, batch: CriticBatch) -> tuple[tf.Tensor, dict]:
         """Mean f(min target Q - V) per seed, [S] (IDQL eq. 7), and statistics [S]."""
         q = tf.reduce_min(self.target_q(batch.observations, batch.actions), axis=1)

@@ -55,9 +55,15 @@ class FinetuneUpdates(tf.Module):
         def update_behavior() -> Metrics:
             step = learner.behavior_step
             batch = self._draw("behavior", step, *self._behavior_parts)
-            return learner.behavior.update(batch.observations, batch.actions)
+            return learner.follow(batch.observations, batch.actions)
 
-        return run_block(update_critic, update_behavior, counts, len(learner.seeds))
+        return run_block(
+            update_critic,
+            update_behavior,
+            counts,
+            len(learner.seeds),
+            in_turns=learner.behavior_weight is not None,
+        )
 
     def _draw(
         self, room: str, step: tf.Tensor, offline: int, online: int

@@ -205,7 +205,7 @@ class IdqlPolicy(tf_policy.TFPolicy):
     def noise_shape(self) -> tuple[int, int, int, int]:
         """The shape [S, T, N, A] of `best_of`'s noise for one observation."""
         behavior = self._networks()[1]
-        steps = behavior.coefficients.num_steps
+        steps = behavior.num_draws
         members = len(behavior.seeds)
         return members, steps, self.num_candidates, self.spaces.action_size
 

@@ -52,7 +52,9 @@ def train(
     if run.info.env_spec is not None:
         rollouts.check(run.info)
     _describe(console, run, len(transitions))
-    placed = arrays.to_device(transitions, rule, settings.validation_fraction)
+    placed = arrays.to_device(
+        transitions, rule, settings.validation_fraction, settings.best_fraction
+    )
     directory.begin(run, transitions, evaluator.methods)
     with run.locked(), stop:
         # From here the device's copy is the only one.

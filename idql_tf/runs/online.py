@@ -128,7 +128,10 @@ class Finetuning:
         self._updates = FinetuneUpdates(
             self.learner,
             arrays.to_device(
-                self.transitions, self.run.rule, offline_settings.validation_fraction
+                self.transitions,
+                self.run.rule,
+                offline_settings.validation_fraction,
+                offline_settings.best_fraction,
             ),
             self._mirror,
             settings.offline_fraction,

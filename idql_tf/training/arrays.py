@@ -56,11 +56,32 @@ def _to_device(array: np.ndarray) -> tf.Tensor:
     return tf.experimental.dlpack.from_dlpack(array.__dlpack__())
 
 
+def _in_best_episodes(transitions: Transitions, fraction: float) -> np.ndarray:
+    """Tells which transitions, bool [M], are of the episodes with the best returns."""
+    returns, lengths = transitions.episode_returns(), transitions.episode_lengths()
+    count = max(1, round(fraction * len(returns)))
+    best = np.zeros(len(returns), bool)
+    best[np.argsort(-returns, kind="stable")[:count]] = True
+    return np.repeat(best, lengths)
+
+
 def to_device(
-    transitions: Transitions, rule: RewardRule, validation_fraction: float
+    transitions: Transitions,
+    rule: RewardRule,
+    validation_fraction: float,
+    best_fraction: float = 1.0,
 ) -> DeviceArrays:
-    """Places the data where the steps run, rewards transformed by `rule`."""
+    """Places the data where the steps run.
+
+    Args:
+      transitions: the data.
+      rule: transforms the rewards.
+      validation_fraction: part of the transitions that is held out.
+      best_fraction: part of the episodes, those with the best returns, that is trained
+        on; of the others only the held-out transitions are used.
+    """
     train, validation = split(len(transitions), validation_fraction)
+    train = train[_in_best_episodes(transitions, best_fraction)[train]]
     return DeviceArrays(
         rows=_to_device(transitions.rows),
         index=tf.constant(transitions.index),

@@ -7,7 +7,8 @@ from collections.abc import Callable, Sequence
 import gin
 import tensorflow as tf
 
-from idql_tf.behavior.updates import Behavior
+from idql_tf.behavior.model import BehaviorModel
+from idql_tf.critic.advantages import AdvantageWeight
 from idql_tf.critic.updates import Critic
 from idql_tf.errors import check_count
 from idql_tf.nn import dense, randomness
@@ -27,6 +28,9 @@ class IdqlLearner(tf.Module):
       critic_batch_size: transitions per critic update and seed.
       behavior_batch_size: transitions per behaviour update and seed.
       validation_batch_size: held-out transitions per validation, at most.
+      behavior: `Behavior` or `GaussianBehavior`.
+      behavior_weight: of each action's loss, by its advantage (IDQL eq. 3, appendix
+        F.5); None weighs all alike, and critic and behaviour model never meet.
       tensor_float_32: let a GPU round matmul inputs to 10 bits (faster; the
         reference ran without).
       xla: compile with XLA; None does where it is faster, that is on a GPU
@@ -41,6 +45,8 @@ class IdqlLearner(tf.Module):
         critic_batch_size: int,
         behavior_batch_size: int,
         validation_batch_size: int,
+        behavior: Callable[..., BehaviorModel],
+        behavior_weight: AdvantageWeight | None,
         tensor_float_32: bool = False,
         xla: bool | None = None,
     ) -> None:
@@ -56,7 +62,8 @@ class IdqlLearner(tf.Module):
         self._seeds = tf.constant(self.seeds, tf.int64)
         sizes = (observation_size, action_size, self.seeds)
         self.critic = Critic(*sizes)
-        self.behavior = Behavior(*sizes)
+        self.behavior = behavior(*sizes)
+        self.behavior_weight = behavior_weight
         self.critic_step = tf.Variable(0, dtype=tf.int64, trainable=False)
         # Environment steps of finetuning, of each seed; 0 before it.
         self.env_step = tf.Variable(0, dtype=tf.int64, trainable=False)
@@ -106,7 +113,14 @@ class IdqlLearner(tf.Module):
             "behavior/batch", self.behavior_step, self.behavior_batch_size
         )
         batch = behavior_batch(arrays, tf.gather(arrays.train, chosen(arrays.train)))
-        return self.behavior.update(*batch)
+        return self.follow(*batch)
+
+    def follow(self, observations: tf.Tensor, actions: tf.Tensor) -> Metrics:
+        """One behaviour update on [S, B, D] and [S, B, A], weighted as configured."""
+        weights = None
+        if self.behavior_weight is not None:
+            weights = self.behavior_weight(self.critic.advantage(observations, actions))
+        return self.behavior.update(observations, actions, weights)
 
     def _draw(self, stream: str, step: tf.Tensor, size: int) -> Callable:
         keys = randomness.keys(self._seeds, stream, step)
@@ -118,6 +132,7 @@ class IdqlLearner(tf.Module):
             lambda: self.update_behavior(arrays),
             counts,
             len(self.seeds),
+            in_turns=self.behavior_weight is not None,
         )
 
     def _validation_losses(self, arrays: DeviceArrays) -> Metrics:
@@ -153,21 +168,48 @@ def run_block(
     update_behavior: Callable[[], Metrics],
     counts: tf.Tensor,
     num_seeds: int,
+    in_turns: bool = False,
 ) -> Metrics:
     """Runs updates in the graph, first the critic's, then the behaviour model's.
 
     Args:
       update_critic: takes one update and returns `Critic.METRICS`, [S] each.
-      update_behavior: the same of `Behavior`.
+      update_behavior: the same of `BehaviorModel`.
       counts: int32 [2], how often each is run.
       num_seeds: S.
+      in_turns: spread the behaviour updates evenly over the critic's, each after those
+        before it, because they depend on them.
 
     Returns:
       Means over the block, [S], named 'critic/...' and 'behavior/...'.
     """
-    critic = _repeat(update_critic, Critic.METRICS, counts[0], num_seeds)
-    behavior = _repeat(update_behavior, Behavior.METRICS, counts[1], num_seeds)
-    return _named("critic", critic) | _named("behavior", behavior)
+    rooms = (update_critic, Critic.METRICS), (update_behavior, BehaviorModel.METRICS)
+    (one, other), zeros = rooms, [[tf.zeros(num_seeds)] * len(n) for _, n in rooms]
+    turns = tf.maximum(counts[0], 1) if in_turns else 1
+
+    def turn(i: tf.Tensor, critic: Sequence, behavior: Sequence) -> tuple:
+        first, last = ([n * k // turns for n in tf.unstack(counts)] for k in (i, i + 1))
+        critic = _repeat(*one, last[0] - first[0], critic)
+        behavior = _repeat(*other, last[1] - first[1], behavior)
+        return i + 1, critic, behavior
+
+    if in_turns:
+        _, *sums = tf.while_loop(
+            lambda i, *_: i < turns,
+            turn,
+            (tf.constant(0), *zeros),
+            parallel_iterations=1,
+        )
+    else:
+        _, *sums = turn(0, *zeros)
+    divisors = tf.unstack(tf.cast(tf.maximum(counts, 1), tf.float32))
+    return {
+        f"{room}/{name}": total / divisor
+        for room, (_, names), totals, divisor in zip(
+            ("critic", "behavior"), rooms, sums, divisors, strict=True
+        )
+        for name, total in zip(names, totals, strict=True)
+    }
 
 
 def taken(metrics: Metrics, counts: tf.Tensor) -> Metrics:
@@ -180,21 +222,15 @@ def _repeat(
     update: Callable[[], Metrics],
     names: Sequence[str],
     count: tf.Tensor,
-    num_seeds: int,
-) -> Metrics:
-    """Runs `update` `count` times in the graph; returns mean metrics [S]."""
+    sums: Sequence[tf.Tensor],
+) -> Sequence[tf.Tensor]:
+    """Runs `update` `count` times in the graph; adds its metrics [S] to `sums`."""
 
     def step(i: tf.Tensor, *sums: tf.Tensor) -> tuple:
         metrics = update()
         return i + 1, *(s + metrics[n] for s, n in zip(sums, names, strict=True))
 
-    start = (tf.constant(0), *[tf.zeros(num_seeds) for _ in names])
     _, *sums = tf.while_loop(
-        lambda i, *_: i < count, step, start, parallel_iterations=1
+        lambda i, *_: i < count, step, (tf.constant(0), *sums), parallel_iterations=1
     )
-    divisor = tf.cast(tf.maximum(count, 1), tf.float32)
-    return {name: total / divisor for name, total in zip(names, sums, strict=True)}
-
-
-def _named(room: str, metrics: Metrics) -> Metrics:
-    return {f"{room}/{name}": value for name, value in metrics.items()}
+    return sums

@@ -37,6 +37,7 @@ class Settings:
       behavior_steps: behaviour updates in all, spread evenly over the critic's.
       reward_rule: one of `idql_tf.data.rewards.NAMES`.
       validation_fraction: part of the transitions held out of training.
+      best_fraction: part of the episodes, those with the best returns, trained on.
       block_steps: critic updates per compiled call, at most.
       log_every: steps between rows of metrics.csv.
       checkpoint_every: steps between checkpoints.
@@ -49,6 +50,7 @@ class Settings:
     behavior_steps: int
     reward_rule: str
     validation_fraction: float
+    best_fraction: float
     block_steps: int
     log_every: int
     checkpoint_every: int
@@ -65,6 +67,11 @@ class Settings:
             raise UserError(
                 f"train.validation_fraction is {self.validation_fraction}; "
                 "expected at least 0 and below 1"
+            )
+        if not 0.0 < self.best_fraction <= 1.0:
+            raise UserError(
+                f"train.best_fraction is {self.best_fraction}; expected above 0 and at "
+                "most 1"
             )
 
     def behavior_target(self, critic_step: int) -> int:

@@ -104,3 +104,15 @@ def test_memory_that_cannot_be_shared_is_copied():
     for unsuitable in (rows, fortran):
         placed = arrays.to_device(_transitions(unsuitable), RULE, 0.3)
         np.testing.assert_array_equal(placed.rows, rows)
+
+
+def test_only_the_best_episodes_are_trained_on():
+    transitions = _transitions()
+    returns, lengths = transitions.episode_returns(), transitions.episode_lengths()
+    assert len(returns) > 1 and len(set(returns)) == len(returns)
+    episode = np.repeat(np.arange(len(returns)), lengths)
+    whole = arrays.to_device(transitions, RULE, 0.3)
+    best = arrays.to_device(transitions, RULE, 0.3, best_fraction=0.01)
+    wanted = [i for i in whole.train.numpy() if episode[i] == np.argmax(returns)]
+    np.testing.assert_array_equal(best.train, wanted)
+    np.testing.assert_array_equal(best.validation, whole.validation)

@@ -35,6 +35,40 @@ def test_a_stack_of_three_equals_three_single_runs(mode):
                 np.testing.assert_array_equal(many, one)
 
 
+WEIGHTED = (
+    GRAPH,
+    "IdqlLearner.behavior = @GaussianBehavior",
+    "IdqlLearner.behavior_weight = @ExponentialAdvantage()",
+    "GaussianBehavior.hidden_dims = (16,)",
+)
+
+
+def test_weighted_updates_follow_the_critic_step_by_step():
+    arrays = tiny.arrays()
+    once, often = tiny.learner((3,), *WEIGHTED), tiny.learner((3,), *WEIGHTED)
+    once.train(arrays, 20, 40)
+    for _ in range(20):
+        often.train(arrays, 1, 2)
+    tiny.assert_same(tiny.state(once), tiny.state(often))
+    stack = tiny.learner((3, 5), *WEIGHTED)
+    stack.train(arrays, 20, 40)
+    for many, one in zip(stack.variables, once.variables, strict=True):
+        if many.shape.rank and many.shape[0] == 2:
+            np.testing.assert_allclose(many[0], one[0], rtol=0, atol=1e-6)
+    # The critic does not know of it, and the weights do matter.
+    plain = tiny.learner((3,), *WEIGHTED[:2], *WEIGHTED[3:])
+    plain.train(arrays, 20, 40)
+    tiny.assert_same(tiny.state(plain.critic), tiny.state(once.critic))
+    before, after = (tiny.state(m.behavior.network) for m in (plain, once))
+    assert max(np.abs(a - b).max() for a, b in zip(before, after, strict=True)) > 1e-3
+
+
+def test_weighted_behavior_updates_need_no_critic_update():
+    made = tiny.learner((3,), *WEIGHTED)
+    metrics = made.train(tiny.arrays(), 0, 3)
+    assert set(metrics) == {"behavior/loss"} and int(made.behavior_step) == 3
+
+
 def test_xla_and_graph_mode_train_alike():
     arrays = tiny.arrays()
     graph, xla = (tiny.learner((3,), mode) for mode in (GRAPH, XLA))
@@ -90,7 +124,7 @@ def test_average_follows_the_score_by_its_rate():
     before = tiny.state(made.behavior.average)
     made.train(arrays, 0, 1)
     after = tiny.state(made.behavior.average)
-    score = tiny.state(made.behavior.score)
+    score = tiny.state(made.behavior.network)
     for old, new, target in zip(before, after, score, strict=True):
         np.testing.assert_allclose(new, 0.75 * old + 0.25 * target, atol=1e-6)
 
@@ -141,7 +175,7 @@ def test_validation_is_of_the_average_without_dropout():
     behavior = made.behavior
     ours = found["validation/behavior_loss"].numpy()
     np.testing.assert_allclose(ours, loss(behavior.average), rtol=1e-5)
-    for other in (loss(behavior.score), loss(behavior.average, training=True)):
+    for other in (loss(behavior.network), loss(behavior.average, training=True)):
         assert (np.abs(ours / other - 1) > 1e-3).all()
     critic = made.critic.losses(batch)
     for name in ("v_loss", "q_loss"):

@@ -1,0 +1,77 @@
+"""Weights of the behaviour model's loss by the action's advantage.
+
+Advantage-weighted regression and its relatives (IDQL eq. 3 and appendix F.5). Each
+maps u = min target Q - V, of any shape, to weights of that shape.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+from collections.abc import Callable
+
+import gin
+import tensorflow as tf
+
+from idql_tf.errors import UserError, check_number
+
+AdvantageWeight = Callable[[tf.Tensor], tf.Tensor]
+
+
+@gin.configurable
+@dataclasses.dataclass(frozen=True)
+class ExponentialAdvantage:
+    """exp(temperature u), at most `maximum` (IQL's actor; released `exp_adv`).
+
+    Raises:
+      UserError: a number is not positive.
+    """
+
+    temperature: float
+    maximum: float
+
+    def __post_init__(self) -> None:
+        check_number("ExponentialAdvantage.temperature", self.temperature)
+        if not self.maximum > 0.0:
+            raise UserError(
+                f"ExponentialAdvantage.maximum is {self.maximum}; expected above 0"
+            )
+
+    def __call__(self, u: tf.Tensor) -> tf.Tensor:
+        """Returns the weights of advantages u."""
+        most = tf.constant(math.log(self.maximum), u.dtype)
+        return tf.exp(tf.minimum(self.temperature * u, most))
+
+
+@gin.configurable
+@dataclasses.dataclass(frozen=True)
+class SoftAdvantage:
+    """tau where u > 0, else 1 - tau: the expectile's own weights (`soft_adv`).
+
+    Raises:
+      UserError: tau is outside (0, 1).
+    """
+
+    tau: float
+
+    def __post_init__(self) -> None:
+        if not 0.0 < self.tau < 1.0:
+            raise UserError(
+                f"SoftAdvantage.tau is {self.tau}; expected a number within (0, 1)"
+            )
+
+    def __call__(self, u: tf.Tensor) -> tf.Tensor:
+        """Returns the weights of advantages u."""
+        return tf.where(u > 0, self.tau, 1.0 - self.tau)
+
+
+@gin.configurable
+@dataclasses.dataclass(frozen=True)
+class HardAdvantage:
+    """1 where u >= threshold, else 0 (`hard_adv`)."""
+
+    threshold: float
+
+    def __call__(self, u: tf.Tensor) -> tf.Tensor:
+        """Returns the weights of advantages u."""
+        return tf.cast(u >= self.threshold, u.dtype)
