@@ -149,8 +149,10 @@ def _parsed(arguments: Sequence[str]) -> list[str]:
         raise UserError(f"{error}; see --help") from error
 
 
-def run(main: Callable[[], int | None]) -> NoReturn:
+def run(main: Callable[..., int | None], one_of: Sequence[str] = ()) -> NoReturn:
     """Parses flags, runs `main` and exits with the code of contract C6.
+
+    With `one_of`, one of these words must stand beside the flags; `main` is given it.
 
     0 done; 1 the work failed (one line where the reason is known, else a traceback);
     2 bad usage, configuration or data (one line on stderr); 75 stopped by SIGTERM
@@ -166,12 +168,17 @@ def run(main: Callable[[], int | None]) -> NoReturn:
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
     try:
         extra = _parsed(sys.argv)[1:]
-        if extra:
+        if one_of and not (len(extra) == 1 and extra[0] in one_of):
+            raise UserError(
+                f"found {' '.join(extra) or 'no name'!r}; expected one of "
+                f"{', '.join(one_of)}; see --help"
+            )
+        if extra and not one_of:
             raise UserError(f"unexpected argument '{extra[0]}'; see --help")
         from idql_tf.quiet import import_quietly
 
         import_quietly()
-        sys.exit(main() or EXIT_DONE)
+        sys.exit(main(*extra) or EXIT_DONE)
     except (UserError, flags.Error) as error:
         # gin appends where in the configuration an exception passed through.
         message = str(error).partition("\n  In call to configurable")[0]

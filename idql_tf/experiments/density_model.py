@@ -1,0 +1,57 @@
+"""Diffusion models of a distribution of points, without a state."""
+
+from __future__ import annotations
+
+import numpy as np
+import tensorflow as tf
+from rich.progress import track
+
+from idql_tf.behavior.updates import Behavior
+from idql_tf.nn import dense, randomness
+
+# Updates per compiled call.
+_BLOCK = 100
+
+
+def train(
+    behavior: Behavior, points: np.ndarray, num_steps: int, batch_size: int
+) -> np.ndarray:
+    """Trains on points [n, A]; the observation is a zero.
+
+    Returns:
+      The mean loss of the last calls, [S].
+    """
+    held = tf.constant(points, tf.float32)
+    seeds, step = behavior.seeds, behavior.optimizer.step
+    zeros = tf.zeros([len(seeds), batch_size, 1])
+
+    def block(count: tf.Tensor) -> tf.Tensor:
+        def one(i: tf.Tensor, total: tf.Tensor) -> tuple:
+            keys = randomness.keys(seeds, "points", step)
+            chosen = randomness.integers(keys, [batch_size], len(points))
+            loss = behavior.update(zeros, tf.gather(held, chosen))["loss"]
+            return i + 1, total + loss
+
+        start = (tf.constant(0), tf.zeros(len(seeds)))
+        _, total = tf.while_loop(
+            lambda i, _: i < count, one, start, parallel_iterations=1
+        )
+        return total / tf.cast(count, tf.float32)
+
+    run = dense.compiled(block)
+    loss = np.full(len(seeds), np.nan)
+    for done in track(range(0, num_steps, _BLOCK), "training", transient=True):
+        loss = run(tf.constant(min(_BLOCK, num_steps - done))).numpy()
+    return loss
+
+
+def sample(behavior: Behavior, count: int) -> np.ndarray:
+    """Draws points [S, count, A] from the averaged network."""
+    keys = randomness.keys(behavior.seeds, "samples", 0)
+    observations = tf.zeros([len(behavior.seeds), 1, 1])
+
+    def draw() -> tf.Tensor:
+        noise = behavior.draw_noise(1, count, keys)
+        return behavior.denoise(observations, noise, count)[:, 0]
+
+    return dense.compiled(draw)().numpy()

@@ -1,0 +1,56 @@
+"""What `launch/reproduce.py` does."""
+
+from __future__ import annotations
+
+import importlib
+import pathlib
+from collections.abc import Sequence
+
+from idql_tf import config
+from idql_tf.cli import EXIT_DONE
+from idql_tf.errors import UserError
+from idql_tf.experiments import claims
+from idql_tf.quiet import start_compiler
+from idql_tf.runs import jobs
+
+# What each budget reads, the last winning.
+_FILES = {
+    "paper": ("paper",),
+    "cpu": ("paper", "cpu"),
+    "quick": ("paper", "cpu", "quick"),
+}
+
+
+def reproduce(
+    name: str,
+    output: str,
+    budget: str,
+    gin_files: Sequence[str] = (),
+    gin_params: Sequence[str] = (),
+) -> int:
+    """Runs an experiment and writes its picture, its numbers and its verdict.
+
+    Args:
+      name: a module of `idql_tf.experiments` with a function `run`.
+      output: folder for NAME.png, NAME.csv and NAME.json; they are replaced.
+      budget: 'quick', 'cpu' or 'paper': gin/experiments/BUDGET.gin.
+      gin_files: read after it.
+      gin_params: read last.
+
+    Returns:
+      The exit code: 0, whether the claims hold or not.
+
+    Raises:
+      UserError: the output is no folder, or a setting cannot be used.
+    """
+    folder = pathlib.Path(output)
+    if folder.exists() and not folder.is_dir():
+        raise UserError(f"{folder} is a file; name a folder as --output")
+    files = [f"gin/experiments/{one}.gin" for one in _FILES[budget]]
+    config.load([*files, *gin_files], gin_params)
+    start_compiler()
+    experiment = importlib.import_module(f"idql_tf.experiments.{name}")
+    result = jobs.configured(lambda: experiment.run())
+    print(claims.write(result, name, folder))
+    print(f"{folder / name}.png, .csv and .json")
+    return EXIT_DONE

@@ -1,0 +1,43 @@
+import csv
+import json
+
+import pytest
+from tiny_run import check_refused, run_warm, script
+
+QUICK = "--budget=quick"
+
+
+def reproduce(name, folder, *params):
+    return run_warm(script("reproduce.py", name, f"--output={folder}", *params))
+
+
+def test_figure_2_holds(tmp_path):
+    done = reproduce("figure2", tmp_path / "out", QUICK)
+    assert done.returncode == 0, done.stderr
+    claims = json.loads((tmp_path / "out" / "figure2.json").read_text())
+    assert len(claims) == 5 and all(c["holds"] for c in claims), claims
+    assert done.stdout.count("holds") >= 5 and done.stderr == ""
+    with open(tmp_path / "out" / "figure2.csv", newline="") as file:
+        rows = list(csv.DictReader(file))
+    assert {r["objective"] for r in rows} == {"expectile", "quantile", "exponential"}
+    assert (tmp_path / "out" / "figure2.png").read_bytes()[:4] == b"\x89PNG"
+
+
+def test_figure_1_runs(tmp_path):
+    done = reproduce("figure1", tmp_path, QUICK)
+    assert done.returncode == 0, done.stderr
+    claims = json.loads((tmp_path / "figure1.json").read_text())
+    # AWR's Gaussians need no training; so little of it proves nothing of IDQL.
+    assert len(claims) == 3 and claims[0]["holds"]
+
+
+@pytest.mark.parametrize("name", ["figure99", "--budget=cpu"])
+def test_an_unknown_name_is_refused(tmp_path, name):
+    check_refused(reproduce(name, tmp_path), "expected one of figure1")
+
+
+def test_an_output_that_is_a_file_is_refused(tmp_path):
+    file = tmp_path / "file"
+    file.write_text("mine")
+    check_refused(reproduce("figure2", file, QUICK), "is a file")
+    assert file.read_text() == "mine"
