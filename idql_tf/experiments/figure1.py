@@ -125,7 +125,7 @@ def _draw(
 ) -> Figure:
     panels = {"the data": data[None]} | policies
     with matplotlib.rc_context(plots.STYLE):
-        figure = Figure(figsize=(2.6 * len(panels), 2.9), layout="constrained")
+        figure = Figure(figsize=(2.4 * len(panels), 3.1), layout="constrained")
         for axes, (name, drawn) in zip(
             figure.subplots(1, len(panels), sharex=True, sharey=True, squeeze=False)[0],
             panels.items(),
@@ -144,7 +144,7 @@ def _draw(
                     lw=0.9,
                 )
             axes.set_title(name, fontsize=8.5)
-            axes.set_aspect("equal")
+            axes.set_box_aspect(1)
             axes.set_xlim(-1.25, 1.25)
             axes.set_ylim(-1.25, 1.25)
             axes.set_xlabel("first action")

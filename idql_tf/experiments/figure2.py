@@ -142,7 +142,7 @@ def _draw(rewards: np.ndarray, of: dict[str, dict[str, np.ndarray]]) -> Figure:
                 color=colour,
                 alpha=0.2,
                 lw=0,
-                label="implicit actor, mean and deviation",
+                label="actor: mean, deviation",
             )
             axes.plot(x, curve["value"], color=colour, label="V")
             axes.axhline(rewards.max(), color=plots.GREY, ls=":", lw=1.2)
@@ -152,5 +152,5 @@ def _draw(rewards: np.ndarray, of: dict[str, dict[str, np.ndarray]]) -> Figure:
                 axes.set_xlabel("alpha")
             else:
                 axes.set_xlabel("tau")
-            axes.legend(loc="lower right")
+            axes.legend(loc="lower right", handlelength=1.6, fontsize=8)
         return figure
