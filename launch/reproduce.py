@@ -8,6 +8,7 @@ Writes NAME.png, NAME.csv and NAME.json (the claims, and whether they hold) into
 cores, paper the paper's sizes.
 figure1: a bandit with several good modes, AWR against IDQL.
 figure2: values and implicit actors of the three objectives.
+figure3: outliers of the MLP's and the LN-ResNet's diffusion models on 2-D sets.
 """
 
 import pathlib
@@ -19,7 +20,7 @@ from absl import flags  # noqa: E402
 
 from idql_tf import cli  # noqa: E402
 
-NAMES = ("figure1", "figure2")
+NAMES = ("figure1", "figure2", "figure3")
 OUTPUT = flags.DEFINE_string(
     "output", None, "Folder for what it writes.", required=True
 )

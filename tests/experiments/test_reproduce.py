@@ -1,8 +1,12 @@
 import csv
 import json
 
+import numpy as np
 import pytest
 from tiny_run import check_refused, run_warm, script
+
+from idql_tf.experiments import densities
+from idql_tf.experiments.figure3 import outlier_measure
 
 QUICK = "--budget=quick"
 
@@ -29,6 +33,29 @@ def test_figure_1_runs(tmp_path):
     claims = json.loads((tmp_path / "figure1.json").read_text())
     # AWR's Gaussians need no training; so little of it proves nothing of IDQL.
     assert len(claims) == 3 and claims[0]["holds"]
+
+
+def test_figure_3_runs(tmp_path):
+    done = reproduce("figure3", tmp_path, QUICK)
+    assert done.returncode == 0, done.stderr
+    with open(tmp_path / "figure3.csv", newline="") as file:
+        rows = list(csv.DictReader(file))
+    assert len(rows) == 4 and {r["network"] for r in rows} == {"MLP", "LN-ResNet"}
+    assert all(0.0 < float(r["outliers"]) < 1.0 for r in rows)
+
+
+@pytest.mark.parametrize("name", densities.NAMES)
+def test_the_measure_finds_what_is_far_from_the_data(name):
+    points = densities.draw(name, 30_000, np.random.default_rng(0))
+    assert points.shape == (30_000, 2) and np.abs(points).max() <= 0.8501
+    data, fresh, others = np.split(points, 3)
+    outliers = outlier_measure(data, fresh)
+    assert outliers(data) == 0.0
+    # One in a thousand, of ten thousand: 10 +- 3.2 expected.
+    assert 0 < outliers(others) < 0.003
+    everywhere = np.random.default_rng(1).uniform(-1, 1, (10_000, 2))
+    # Moons of this width cover half the square.
+    assert outliers(everywhere) > 0.3
 
 
 @pytest.mark.parametrize("name", ["figure99", "--budget=cpu"])

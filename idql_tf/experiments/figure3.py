@@ -1,0 +1,163 @@
+"""Figure 3: how many points of a diffusion model lie where the data have none.
+
+The plain MLP against the LN-ResNet on five sets of points, at the paper's base
+setting, with a larger batch, and with another layer as well. The paper shows pictures
+and names no measure. Here a point is an outlier if it lies farther from the data than
+all but one in a thousand of the points that are drawn like them.
+"""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable, Mapping, Sequence
+
+import gin
+import matplotlib
+import numpy as np
+from matplotlib.figure import Figure
+from rich.console import Console
+from scipy.spatial import cKDTree
+
+from idql_tf.behavior.networks import LnResnet, Mlp, ScoreNetwork
+from idql_tf.behavior.updates import Behavior
+from idql_tf.evaluation import plots, statistics
+from idql_tf.experiments import densities
+from idql_tf.experiments.claims import Claim, Result
+from idql_tf.experiments.density_model import sample, train
+
+_MOST_DRAWN = 4_000
+_Points = dict[tuple[str, str, str], np.ndarray]
+
+
+@gin.configurable("figure3")
+def run(
+    sets: Sequence[str],
+    settings: Mapping[str, tuple[int, int]],
+    num_data: int,
+    num_samples: int,
+    training_steps: int,
+    seeds: Sequence[int],
+) -> Result:
+    """Trains both networks on every set and counts the outliers.
+
+    Args:
+      sets: names of `densities.NAMES`.
+      settings: {name: (batch size, hidden layers or residual blocks)}.
+      num_data: points trained on, and as many to measure distances from.
+      num_samples: points drawn from each model.
+      training_steps: of each model.
+      seeds: of the models, trained in one program.
+    """
+    console = Console(stderr=True)
+    points: _Points = {}
+    rows = []
+    for name in sets:
+        # Together, for they are scaled by the largest.
+        drawn = densities.draw(name, 2 * num_data, np.random.default_rng(0))
+        data, fresh = np.split(drawn, 2)
+        outliers = outlier_measure(data, fresh)
+        for setting, (batch_size, depth) in settings.items():
+            for network, make in _networks(depth).items():
+                behavior = _model(make, tuple(seeds))
+                train(behavior, data, training_steps, batch_size)
+                made = sample(behavior, num_samples)
+                points[name, setting, network] = made[0]
+                shares = [float(outliers(one)) for one in made]
+                for seed, share in zip(seeds, shares, strict=True):
+                    rows.append(
+                        {
+                            "set": name,
+                            "setting": setting,
+                            "network": network,
+                            "seed": seed,
+                            "outliers": share,
+                        }
+                    )
+                found = f"{np.mean(shares):.2%} outliers"
+                console.print(f"{name}, {setting}, {network}: {found}")
+    figure = _draw(sets, list(settings), points, rows)
+    return Result(figure, rows, _claims(sets, list(settings), rows))
+
+
+def outlier_measure(
+    data: np.ndarray, fresh: np.ndarray
+) -> Callable[[np.ndarray], np.floating]:
+    """Makes the function that gives the share of outliers among points [n, 2].
+
+    Args:
+      data: points [m, 2].
+      fresh: others drawn like them, of which one in a thousand is an outlier.
+    """
+    tree = cKDTree(data)
+    limit = np.quantile(tree.query(fresh)[0], 0.999)
+    return lambda points: np.mean(tree.query(points)[0] > limit)
+
+
+def _networks(depth: int) -> dict[str, Callable[..., ScoreNetwork]]:
+    return {
+        "MLP": functools.partial(Mlp, num_hidden=depth),
+        "LN-ResNet": functools.partial(LnResnet, num_blocks=depth),
+    }
+
+
+def _model(network: Callable[..., ScoreNetwork], seeds: tuple[int, ...]) -> Behavior:
+    arguments: dict = {"network": network}
+    return Behavior(1, 2, seeds, **arguments)
+
+
+def _shares(rows: list[dict], name: str, setting: str, network: str) -> list[float]:
+    wanted = {"set": name, "setting": setting, "network": network}
+    return [row["outliers"] for row in rows if wanted.items() <= row.items()]
+
+
+def _claims(
+    sets: Sequence[str], settings: Sequence[str], rows: list[dict]
+) -> list[Claim]:
+    claims = []
+    for setting in settings:
+        better: list[bool] = []
+        told = []
+        for name in sets:
+            mlp, resnet = (
+                _shares(rows, name, setting, network)
+                for network in ("MLP", "LN-ResNet")
+            )
+            better.append(bool(statistics.mean(resnet) < statistics.mean(mlp)))
+            told.append(
+                f"{name} {statistics.mean(resnet):.2%} against "
+                f"{statistics.mean(mlp):.2%}"
+            )
+        claims.append(
+            Claim(
+                f"{setting}: LN-ResNet has fewer outliers than the MLP on most sets",
+                f"on {sum(better)} of {len(sets)}: " + "; ".join(told),
+                sum(better) > len(sets) / 2,
+            )
+        )
+    return claims
+
+
+def _draw(
+    sets: Sequence[str],
+    settings: Sequence[str],
+    points: _Points,
+    rows: list[dict],
+) -> Figure:
+    columns = [(s, n) for s in settings for n in ("MLP", "LN-ResNet")]
+    with matplotlib.rc_context(plots.STYLE | {"axes.grid": False}):
+        figure = Figure(
+            figsize=(2.1 * len(columns), 2.2 * len(sets) + 0.4), layout="constrained"
+        )
+        panels = figure.subplots(len(sets), len(columns), squeeze=False)
+        for row, name in zip(panels, sets, strict=True):
+            for axes, (setting, network) in zip(row, columns, strict=True):
+                x, y = points[name, setting, network][:_MOST_DRAWN].T
+                colour = plots.VERMILLION if network == "MLP" else plots.BLUE
+                axes.plot(x, y, ".", color=colour, ms=1, alpha=0.5, mew=0)
+                share = np.mean(_shares(rows, name, setting, network))
+                axes.set_title(f"{network}, {setting}: {share:.1%}", fontsize=8)
+                axes.set(xlim=(-1, 1), ylim=(-1, 1), xticks=[], yticks=[])
+                axes.set_box_aspect(1)
+            row[0].set_ylabel(name)
+        figure.suptitle("share of points where the data have none", fontsize=10)
+        return figure
