@@ -15,8 +15,8 @@ from matplotlib.figure import Figure
 from matplotlib.patheffects import Normal, Stroke
 
 from idql_tf.errors import UserError
-from idql_tf.evaluation import plots
-from idql_tf.evaluation.records import RunFiles
+from idql_tf.evaluation import names, plots
+from idql_tf.evaluation.records import Method, RunFiles
 
 _WALL = "#3E4C59"
 # What numpy raises on files that are cut, damaged or something else.
@@ -59,10 +59,12 @@ def maze(run: RunFiles) -> str | None:
     if missing:
         raise UserError(f"{path.name} lacks {', '.join(missing)}; evaluate again")
     candidates = np.unique(stored.get("trajectory_num_candidates", np.array([])))
-    shown = sorted({candidates[0], candidates[-1]}) if candidates.size else [None]
+    shown: list[int | None] = [None]
+    if candidates.size:
+        shown = sorted({int(n) for n in candidates[[0, -1]]})
     try:
         with matplotlib.rc_context(plots.STYLE | {"axes.grid": False}):
-            return _draw(stored, shown)
+            return _draw(stored, {n: _title(run, stored, n) for n in shown})
     except (ArithmeticError, LookupError, TypeError, ValueError) as error:
         raise UserError(
             f"{path.name} holds arrays that do not fit each other "
@@ -80,18 +82,18 @@ def cell_edges(stored: dict[str, Any]) -> tuple[np.ndarray, np.ndarray]:
     )
 
 
-def _draw(stored: dict[str, Any], shown: list[Any]) -> str:
+def _draw(stored: dict[str, Any], titles: dict[Any, str]) -> str:
     rows, cols = stored["maze_map"].shape
-    width = 8.2 if len(shown) > 1 else 5.0
+    width = 8.2 if len(titles) > 1 else 5.0
     shape = (rows - 1.4) / (cols - 1.4)
-    height = (width - 1.2) / len(shown) * shape + 0.75
+    height = (width - 1.2) / len(titles) * shape + 0.75
     figure = Figure(figsize=(width, min(height, 7.5)), layout="constrained")
-    all_axes = figure.subplots(1, len(shown), squeeze=False)[0]
-    for axes, number in zip(all_axes, shown, strict=True):
+    all_axes = figure.subplots(1, len(titles), squeeze=False)[0]
+    for axes, (number, title) in zip(all_axes, titles.items(), strict=True):
         image = _ground(axes, stored)
-        axes.set_title("V" if number is None else _title(stored, int(number)))
+        axes.set_title(title)
         if number is not None:
-            _trajectories(axes, stored, int(number))
+            _trajectories(axes, stored, number)
     bar = figure.colorbar(image, ax=list(all_axes), shrink=0.85, pad=0.02, aspect=25)
     bar.set_label("value V (expected discounted return)")
     bar.outline.set_visible(False)
@@ -137,10 +139,12 @@ def _trajectories(axes: Axes, stored: dict[str, Any], number: int) -> None:
             axes.plot(*path[0], "o", color="white", mec="black", ms=5, zorder=5)
 
 
-def _title(stored: dict[str, Any], number: int) -> str:
+def _title(run: RunFiles, stored: dict[str, Any], number: int | None) -> str:
+    if number is None:
+        return "V"
     which = stored["trajectory_num_candidates"] == number
-    name = "Behaviour cloning" if number == 1 else "IDQL"
-    title = f"{name} (N = {number})\n{int(which.sum())} episodes"
+    name = names.label(run, Method("argmax", number))
+    title = f"{name}\n{int(which.sum())} episodes"
     if "trajectory_return" in stored:
         title += f", mean return {stored['trajectory_return'][which].mean():,.4g}"
     return title

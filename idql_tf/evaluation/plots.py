@@ -15,7 +15,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, MaxNLocator
 
-from idql_tf.evaluation import records, statistics
+from idql_tf.evaluation import names, records, statistics
 from idql_tf.evaluation.records import Method, RunFiles
 from idql_tf.evaluation.summary import headline_methods, nanmean
 
@@ -103,7 +103,7 @@ def learning_curves(run: RunFiles, dataset_score: float | None = None) -> str | 
         figure = Figure(figsize=(8.2, 3.7), layout="constrained")
         axes = figure.add_subplot()
         for method in reversed(methods):
-            _curve(axes, run, method, column, palette[method], method.label)
+            _curve(axes, run, method, column, palette[method], names.label(run, method))
         if column == "normalized_score" and dataset_score is not None:
             axes.axhline(dataset_score, color=GREY, ls="--", lw=1.5, label="The data")
         axes.set_ylabel(label)
@@ -196,7 +196,9 @@ def return_distributions(run: RunFiles) -> str | None:
         return None
     data = run.spec.get("dataset_returns")
     edges = _shared_edges(list(returns.values()), data["edges"] if data else [])
-    panels = [(m.label, _shares(returns[m], edges), palette[m]) for m in shown]
+    panels = [
+        (names.label(run, m), _shares(returns[m], edges), palette[m]) for m in shown
+    ]
     means: list[float | None] = [float(returns[m].mean()) for m in shown]
     if data:
         panels.insert(

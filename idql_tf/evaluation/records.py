@@ -55,14 +55,6 @@ class Method:
     extraction: str
     num_candidates: int
 
-    @property
-    def label(self) -> str:
-        """Name for people. One candidate leaves nothing to choose: cloning."""
-        if self.num_candidates == 1:
-            return "Behaviour cloning (N = 1)"
-        rule = "" if self.extraction == "argmax" else f", {self.extraction}"
-        return f"IDQL (N = {self.num_candidates}{rule})"
-
 
 @dataclasses.dataclass(frozen=True)
 class RunFiles:

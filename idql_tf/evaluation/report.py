@@ -134,7 +134,7 @@ def _row(entry: dict[str, Any]) -> tuple[str, ...]:
 def _how_to_read(summary: dict[str, Any]) -> str:
     text = (
         "N is the number of candidate actions drawn from the behaviour model at every "
-        "step; with N = 1 nothing is chosen, which is behaviour cloning. "
+        "step; with N = 1 nothing is chosen: the behaviour model acts. "
         f"{summary['reference_note']} {summaries.basis(summary)} "
         "Every method starts from the same states. "
         "The interval is a percentile bootstrap of the mean over seeds"

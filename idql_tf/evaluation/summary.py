@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from idql_tf import files
-from idql_tf.evaluation import records, statistics
+from idql_tf.evaluation import names, records, statistics
 from idql_tf.evaluation.records import Curve, Method, RunFiles
 
 LAST_K = 3
@@ -180,7 +180,7 @@ def _method_summary(run: RunFiles, method: Method) -> dict[str, Any]:
     return {
         "extraction": method.extraction,
         "num_candidates": method.num_candidates,
-        "label": method.label,
+        "label": names.label(run, method),
         "phase": records.PHASES[phase],
         "step": step,
         "seeds": [seed for seed, here in zip(seeds, present, strict=True) if here],
@@ -258,7 +258,7 @@ def _incomplete(run: RunFiles) -> list[str]:
         cut = [found.points[k][1] for k in np.flatnonzero(~found.complete())]
         if cut:
             notes.append(
-                f"{method.label}: unfinished evaluation at step "
+                f"{names.label(run, method)}: unfinished evaluation at step "
                 f"{', '.join(f'{step:,}' for step in cut)}."
             )
     return notes
