@@ -61,7 +61,7 @@ def maze(run: RunFiles) -> str | None:
     candidates = np.unique(stored.get("trajectory_num_candidates", np.array([])))
     shown: list[int | None] = [None]
     if candidates.size:
-        shown = sorted({int(n) for n in candidates[[0, -1]]})
+        shown = [*sorted({int(n) for n in candidates[[0, -1]]})]
     try:
         with matplotlib.rc_context(plots.STYLE | {"axes.grid": False}):
             return _draw(stored, {n: _title(run, stored, n) for n in shown})
