@@ -79,9 +79,6 @@ def register() -> None:
     import idql_tf.critic.updates
     import idql_tf.data
     import idql_tf.environments.collect
-    import idql_tf.experiments.figure1
-    import idql_tf.experiments.figure2
-    import idql_tf.experiments.figure3
     import idql_tf.extraction
     import idql_tf.online.settings
     import idql_tf.runs.evaluation

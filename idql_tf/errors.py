@@ -47,3 +47,15 @@ def check_number(
         raise UserError(
             f"{name} is {value!r:.60}; expected a finite number from {least:g}{limit}"
         )
+
+
+def check_seeds(name: str, seeds: Any) -> None:
+    """Refuses what is no list of distinct integers from 0 up.
+
+    Raises:
+      UserError: so.
+    """
+    if not seeds or len(set(seeds)) < len(seeds):
+        raise UserError(f"{name} is {seeds!r:.60}; expected distinct seeds")
+    for seed in seeds:
+        check_count(f"a seed of {name}", seed, 0)

@@ -12,7 +12,7 @@ import gin
 import numpy as np
 import tensorflow as tf
 
-from idql_tf.behavior.updates import Behavior
+from idql_tf.behavior.model import BehaviorModel
 from idql_tf.critic.updates import Critic
 from idql_tf.errors import UserError, check_count, check_number
 from idql_tf.nn import fused, randomness
@@ -76,7 +76,7 @@ class Extraction(NamedTuple):
 
 def propose(
     critic: Critic,
-    behavior: Behavior,
+    behavior: BehaviorModel,
     observations: tf.Tensor,
     noise: tf.Tensor,
     num_candidates: tf.Tensor | int,
@@ -88,7 +88,7 @@ def propose(
       critic: gives the minimum target Q and V.
       behavior: gives the candidates.
       observations: [S, B, D].
-      noise: [S, T, B * N, A] from `behavior.draw_noise`.
+      noise: [S, num_draws, B * N, A] from `behavior.draw_noise`.
       num_candidates: N.
       pooled: make one ensemble of the S members: every member proposes N
         candidates, all members value all of them, and Q and V are the means.
@@ -112,7 +112,7 @@ def propose(
 
 def draw_candidates(
     critic: Critic,
-    behavior: Behavior,
+    behavior: BehaviorModel,
     observations: tf.Tensor,
     seeds: tf.Tensor,
     step: tf.Tensor,
@@ -185,7 +185,7 @@ def pick(candidates: Candidates, index: tf.Tensor) -> Extraction:
 
 def extract(
     critic: Critic,
-    behavior: Behavior,
+    behavior: BehaviorModel,
     observations: tf.Tensor,
     seeds: tf.Tensor,
     step: tf.Tensor,

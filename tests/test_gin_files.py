@@ -19,6 +19,7 @@ from idql_tf.critic.advantages import (
 from idql_tf.critic.objectives import Expectile, Exponential, Quantile
 from idql_tf.critic.updates import Critic
 from idql_tf.errors import UserError
+from idql_tf.experiments import figure1, figure2, figure3  # noqa: F401
 from idql_tf.online import settings as finetune
 from idql_tf.runs.directory import Run
 from idql_tf.runs.evaluation import Evaluator

@@ -46,6 +46,8 @@ class IdqlLossInfo(NamedTuple):
 class IdqlAgent(tf_agent.TFAgent):
     """Implicit diffusion Q-learning.
 
+    Its behaviour model is the diffusion model, unweighted: `IdqlLearner.behavior` and
+    `behavior_weight` are the offline learner's alone.
     Networks, objective, rates and schedules are `Critic`, `Behavior` and so on in
     gin; what a program has not bound has the paper's numbers (gin/base.gin). Two of
     them matter online: the behaviour model's rate falls to 0 over BEHAVIOR_STEPS

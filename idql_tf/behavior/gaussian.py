@@ -10,7 +10,7 @@ import tensorflow as tf
 from tensorflow import keras
 
 from idql_tf.behavior.model import BehaviorModel
-from idql_tf.errors import UserError, check_count
+from idql_tf.errors import UserError, check_count, check_number
 from idql_tf.nn import dense
 from idql_tf.nn.dense import weighted_mean
 
@@ -75,6 +75,8 @@ class GaussianBehavior(BehaviorModel):
       UserError: an argument cannot be used.
     """
 
+    KIND = "Gaussian"
+
     def __init__(
         self,
         observation_size: int,
@@ -91,10 +93,12 @@ class GaussianBehavior(BehaviorModel):
     ) -> None:
         for width in hidden_dims:
             check_count("a width of GaussianBehavior.hidden_dims", width)
-        if fixed_stddev is not None and not 0.0 < fixed_stddev < math.inf:
+        if fixed_stddev is not None:
+            check_number("GaussianBehavior.fixed_stddev", fixed_stddev, least=1e-4)
+        if not isinstance(squash_mean, bool):
             raise UserError(
-                f"GaussianBehavior.fixed_stddev is {fixed_stddev}; expected a positive "
-                "number, or None to learn it"
+                f"GaussianBehavior.squash_mean is {squash_mean!r:.60}; expected True "
+                "or False"
             )
         sizes = (observation_size, action_size, hidden_dims, tuple(seeds))
         super().__init__(
@@ -108,6 +112,11 @@ class GaussianBehavior(BehaviorModel):
             weight_decay,
             sampler_temperature,
         )
+
+    @property
+    def is_deterministic(self) -> bool:
+        """Whether it acts with its mean."""
+        return self._temperature == 0.0
 
     @property
     def num_draws(self) -> int:

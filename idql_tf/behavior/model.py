@@ -29,6 +29,7 @@ class BehaviorModel(tf.Module, abc.ABC):
     """
 
     METRICS = ("loss",)
+    KIND: str
 
     def __init__(
         self,
@@ -60,6 +61,11 @@ class BehaviorModel(tf.Module, abc.ABC):
         self.optimizer = Adam(
             self.network.trainable_variables, weight_decay=weight_decay
         )
+
+    @property
+    def is_deterministic(self) -> bool:
+        """Whether all candidates of an observation are the same."""
+        return False
 
     @property
     @abc.abstractmethod

@@ -34,6 +34,8 @@ class Behavior(BehaviorModel):
       sampler_temperature: factor on the reverse chain's noise.
     """
 
+    KIND = "diffusion"
+
     def __init__(
         self,
         observation_size: int,

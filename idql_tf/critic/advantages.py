@@ -8,14 +8,11 @@ from __future__ import annotations
 
 import dataclasses
 import math
-from collections.abc import Callable
 
 import gin
 import tensorflow as tf
 
-from idql_tf.errors import UserError, check_number
-
-AdvantageWeight = Callable[[tf.Tensor], tf.Tensor]
+from idql_tf.errors import check_number
 
 
 @gin.configurable
@@ -31,11 +28,8 @@ class ExponentialAdvantage:
     maximum: float
 
     def __post_init__(self) -> None:
-        check_number("ExponentialAdvantage.temperature", self.temperature)
-        if not self.maximum > 0.0:
-            raise UserError(
-                f"ExponentialAdvantage.maximum is {self.maximum}; expected above 0"
-            )
+        check_number("ExponentialAdvantage.temperature", self.temperature, most=1e6)
+        check_number("ExponentialAdvantage.maximum", self.maximum, 1e-6, 1e30)
 
     def __call__(self, u: tf.Tensor) -> tf.Tensor:
         """Returns the weights of advantages u."""
@@ -55,10 +49,7 @@ class SoftAdvantage:
     tau: float
 
     def __post_init__(self) -> None:
-        if not 0.0 < self.tau < 1.0:
-            raise UserError(
-                f"SoftAdvantage.tau is {self.tau}; expected a number within (0, 1)"
-            )
+        check_number("SoftAdvantage.tau", self.tau, 1e-6, 1.0 - 1e-6)
 
     def __call__(self, u: tf.Tensor) -> tf.Tensor:
         """Returns the weights of advantages u."""
@@ -68,10 +59,21 @@ class SoftAdvantage:
 @gin.configurable
 @dataclasses.dataclass(frozen=True)
 class HardAdvantage:
-    """1 where u >= threshold, else 0 (`hard_adv`)."""
+    """1 where u >= threshold, else 0 (`hard_adv`).
+
+    Raises:
+      UserError: the threshold is no finite number.
+    """
 
     threshold: float
+
+    def __post_init__(self) -> None:
+        check_number("HardAdvantage.threshold", self.threshold, least=-math.inf)
 
     def __call__(self, u: tf.Tensor) -> tf.Tensor:
         """Returns the weights of advantages u."""
         return tf.cast(u >= self.threshold, u.dtype)
+
+
+AdvantageWeight = ExponentialAdvantage | SoftAdvantage | HardAdvantage
+WEIGHTS = (ExponentialAdvantage, SoftAdvantage, HardAdvantage)

@@ -62,7 +62,7 @@ class Critic(tf.Module):
         value_layer_norm: bool = False,
     ) -> None:
         super().__init__(name="critic")
-        if not hasattr(objective, "implicit_weight"):
+        if isinstance(objective, type) or not hasattr(objective, "implicit_weight"):
             raise UserError(
                 f"Critic.objective is {objective!r}; expected @Expectile(), "
                 "@Quantile() or @Exponential()"

@@ -26,11 +26,11 @@ def name(run: RunFiles, single: bool) -> str:
     filtered = _bound(run, "train.best_fraction") not in (None, "1.0", "1")
     if weighted:
         kind = ("EQL" if exponential else "IQL") if gaussian else "Weighted diffusion"
-        kind += "" if single else ", the best"
+        kind += "" if single else ", resampled"
     elif single:
         kind = "Gaussian cloning" if gaussian else "Behaviour cloning"
     else:
-        kind = "IQL, resampled" if gaussian else "IDQL"
+        kind = "Gaussian cloning, resampled" if gaussian else "IDQL"
     return f"{kind}, filtered data" if filtered else kind
 
 

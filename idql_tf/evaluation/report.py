@@ -10,7 +10,7 @@ from typing import Any
 import idql_tf
 from idql_tf import files
 from idql_tf.errors import UserError
-from idql_tf.evaluation import facts, maze_plot, page, plots, reading, records
+from idql_tf.evaluation import facts, maze_plot, names, page, plots, reading, records
 from idql_tf.evaluation import summary as summaries
 from idql_tf.evaluation.records import RunFiles
 from idql_tf.evaluation.summary import interval, number, percent, primary
@@ -59,14 +59,15 @@ def render(runs: Sequence[RunFiles]) -> str:
     if len(pairs) == 1:
         run, summary = pairs[0]
         kind = "online finetuning" if records.is_online(run) else "offline training"
-        title = f"{facts.task(run)}: {kind} with IDQL"
+        with_what = names.name(run, single=summary["headline"]["idql"] is None)
+        title = f"{facts.task(run)}: {kind} with {with_what}"
         body = _header(title, facts.headline(run, summary)) + _run_sections(
             run, summary
         )
     else:
-        title = f"Comparison of {len(pairs)} IDQL runs"
-        names = ", ".join(run.name for run in runs)
-        body = _header(title, names) + _comparison(pairs)
+        title = f"Comparison of {len(pairs)} runs"
+        listed = ", ".join(run.name for run in runs)
+        body = _header(title, listed) + _comparison(pairs)
         for run, summary in pairs:
             body += page.element("h2", run.name, "run")
             body += page.element("p", facts.headline(run, summary), "facts")
@@ -250,11 +251,11 @@ def _comparison(pairs: Sequence[tuple[RunFiles, dict[str, Any]]]) -> str:
         parts.append(page.element("p", text, "note"))
     header = (
         "Run",
-        "IDQL",
+        "Most candidates",
         "95 % interval",
         "N = 1",
         "The data",
-        "IDQL − N = 1",
+        "Difference",
         "Seeds",
     )
     for source, members in groups.items():
@@ -265,7 +266,7 @@ def _comparison(pairs: Sequence[tuple[RunFiles, dict[str, Any]]]) -> str:
         for run, _ in members:
             by_task.setdefault(facts.task(run), []).append(run)
         for task, runs in by_task.items():
-            caption = f"{task}: means over seeds; solid IDQL, dashed one candidate."
+            caption = f"{task}: means over seeds; solid most candidates, dashed one."
             parts.append(page.figure(plots.comparison(runs), caption))
     return "\n".join(parts)
 

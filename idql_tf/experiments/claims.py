@@ -47,7 +47,6 @@ def write(result: Result, name: str, folder: pathlib.Path) -> str:
     Returns:
       The claims as lines for the terminal.
     """
-    folder.mkdir(parents=True, exist_ok=True)
     with files.replacing(folder / f"{name}.png", "wb") as picture:
         result.figure.savefig(picture, format="png", dpi=150)
     table = io.StringIO()

@@ -1,6 +1,6 @@
 """Two-dimensional sets of points that are hard to model (IDQL Figure 3).
 
-Each function draws n points; `draw` brings them to at most 0.85 from 0.
+Each function draws n points; `draw` brings their coordinates within +-0.85.
 """
 
 from __future__ import annotations

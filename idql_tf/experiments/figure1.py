@@ -17,6 +17,7 @@ from matplotlib.figure import Figure
 
 from idql_tf.behavior.updates import Behavior
 from idql_tf.critic.objectives import Expectile
+from idql_tf.errors import UserError, check_count, check_number, check_seeds
 from idql_tf.evaluation import plots
 from idql_tf.experiments.bandits import implicit_value
 from idql_tf.experiments.claims import Claim, Result
@@ -50,6 +51,11 @@ def run(
       batch_size: the same.
       seeds: of the diffusion model, trained in one program.
     """
+    _check(modes, stddev, temperatures, seeds)
+    counts = (num_data, num_samples, training_steps, batch_size)
+    names = ("num_data", "num_samples", "training_steps", "batch_size")
+    for name, count in zip(names, counts, strict=True):
+        check_count(f"figure1.{name}", count)
     rng = np.random.default_rng(0)
     centres = np.asarray(modes, np.float32)
     which = rng.integers(len(centres), size=num_data)
@@ -92,6 +98,22 @@ def run(
             )
     figure = _draw(data, policies, centres, 3 * stddev)
     return Result(figure, rows, _claims(rows, value))
+
+
+def _check(
+    modes: Sequence[Sequence[float]],
+    stddev: float,
+    temperatures: Sequence[float],
+    seeds: Sequence[int],
+) -> None:
+    if np.ndim(modes) != 2 or np.shape(modes)[1] != 2 or np.max(np.abs(modes)) > 1:
+        raise UserError(
+            f"figure1.modes is {modes!r:.60}; expected pairs of numbers within [-1, 1]"
+        )
+    check_number("figure1.stddev", stddev, least=1e-3)
+    for temperature in temperatures:
+        check_number("a temperature of figure1.temperatures", temperature, most=100)
+    check_seeds("figure1.seeds", seeds)
 
 
 def _claims(rows: list[dict], value: float) -> list[Claim]:

@@ -14,6 +14,7 @@ import numpy as np
 from matplotlib.figure import Figure
 
 from idql_tf.critic.objectives import Expectile, Exponential, Objective, Quantile
+from idql_tf.errors import UserError, check_count, check_number
 from idql_tf.evaluation import plots
 from idql_tf.experiments.bandits import implicit_actor
 from idql_tf.experiments.claims import Claim, Result
@@ -41,6 +42,15 @@ def run(
       num_parameters: points of every curve.
       largest_alpha: of the exponential objective.
     """
+    if len(cluster_means) != len(cluster_shares) or abs(sum(cluster_shares) - 1) > 1e-6:
+        raise UserError(
+            f"figure2.cluster_shares is {cluster_shares!r:.60}; expected a share "
+            f"of each of {len(cluster_means)} clusters, together 1"
+        )
+    check_number("figure2.noise_stddev", noise_stddev)
+    check_count("figure2.num_samples", num_samples, 2)
+    check_count("figure2.num_parameters", num_parameters, 2)
+    check_number("figure2.largest_alpha", largest_alpha, least=0.2)
     rng = np.random.default_rng(0)
     cluster = rng.choice(len(cluster_means), num_samples, p=cluster_shares)
     rewards = np.asarray(cluster_means)[cluster]

@@ -20,6 +20,7 @@ from scipy.spatial import cKDTree
 
 from idql_tf.behavior.networks import LnResnet, Mlp, ScoreNetwork
 from idql_tf.behavior.updates import Behavior
+from idql_tf.errors import UserError, check_count, check_seeds
 from idql_tf.evaluation import plots, statistics
 from idql_tf.experiments import densities
 from idql_tf.experiments.claims import Claim, Result
@@ -48,6 +49,15 @@ def run(
       training_steps: of each model.
       seeds: of the models, trained in one program.
     """
+    if not sets or set(sets) - set(densities.NAMES):
+        raise UserError(f"figure3.sets is {sets}; expected some of {densities.NAMES}")
+    for name, sizes in settings.items():
+        for size in sizes:
+            check_count(f"a number of figure3.settings[{name!r}]", size)
+    check_count("figure3.num_data", num_data, 2)
+    check_count("figure3.num_samples", num_samples)
+    check_count("figure3.training_steps", training_steps)
+    check_seeds("figure3.seeds", seeds)
     console = Console(stderr=True)
     points: _Points = {}
     rows = []

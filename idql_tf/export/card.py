@@ -23,10 +23,11 @@ def describe(policy: IdqlPolicy, spec: dict[str, Any], seeds: list[int]) -> dict
         {"name": key, "shape": observed[key].shape.as_list()}
         for key in spaces.observation_keys
     ]
-    data = spec["dataset"]
+    data, steps = spec["dataset"], policy.noise_shape[1]
     return {
         "format": FORMAT,
-        "method": "IDQL: best of N candidates of a diffusion behaviour model",
+        "method": f"{policy.extraction} of N candidates of a behaviour model",
+        "behavior_model": policy.behavior_kind,
         "observation": {
             "size": spaces.observation_size,
             "dtype": "float32",
@@ -43,7 +44,7 @@ def describe(policy: IdqlPolicy, spec: dict[str, Any], seeds: list[int]) -> dict
         "extraction": policy.extraction,
         # Of an ensemble, each seed proposes this many.
         "num_candidates": policy.num_candidates,
-        "num_diffusion_steps": policy.noise_shape[1],
+        "num_diffusion_steps": steps if policy.behavior_kind == "diffusion" else None,
         "seeds": seeds,
         "ensemble": len(seeds) > 1,
         "data": {

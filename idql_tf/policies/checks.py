@@ -9,7 +9,7 @@ import numpy.typing as npt
 import tensorflow as tf
 from tf_agents.typing import types
 
-from idql_tf.behavior.updates import Behavior
+from idql_tf.behavior.model import BehaviorModel
 from idql_tf.critic.updates import Critic
 from idql_tf.errors import UserError
 from idql_tf.policies.spaces import Spaces
@@ -71,7 +71,7 @@ def safe_action(
 
 
 def check_sizes(
-    spaces: Spaces, critic: Critic, behavior: Behavior, pooled: bool
+    spaces: Spaces, critic: Critic, behavior: BehaviorModel, pooled: bool
 ) -> None:
     """Refuses networks that do not take what the specs give.
 

@@ -14,7 +14,7 @@ from tf_agents.trajectories import time_step as ts
 from tf_agents.typing import types
 
 from idql_tf import extraction as choice
-from idql_tf.behavior.updates import Behavior
+from idql_tf.behavior.model import BehaviorModel
 from idql_tf.critic.updates import Critic
 from idql_tf.extraction import Extraction
 from idql_tf.nn import dense, fused
@@ -85,7 +85,7 @@ class IdqlPolicy(tf_policy.TFPolicy):
         time_step_spec: ts.TimeStep,
         action_spec: types.NestedTensorSpec,
         critic: Critic,
-        behavior: Behavior,
+        behavior: BehaviorModel,
         num_candidates: int,
         extraction: str = "argmax",
         temperature: float | None = None,
@@ -172,7 +172,7 @@ class IdqlPolicy(tf_policy.TFPolicy):
 
         Args:
           observation: float32 [B, D].
-          noise: standard normal [S, T, B * N, A]; S is 1 unless pooled.
+          noise: standard normal [S, num_draws, B * N, A]; S is 1 unless pooled.
 
         Returns:
           As `select` with extraction 'argmax'.
@@ -202,8 +202,13 @@ class IdqlPolicy(tf_policy.TFPolicy):
         return tf.reduce_mean(q, 0)
 
     @property
+    def behavior_kind(self) -> str:
+        """What its behaviour model is: 'diffusion' or 'Gaussian'."""
+        return self._networks()[1].KIND
+
+    @property
     def noise_shape(self) -> tuple[int, int, int, int]:
-        """The shape [S, T, N, A] of `best_of`'s noise for one observation."""
+        """The shape [S, num_draws, N, A] of `best_of`'s noise for one observation."""
         behavior = self._networks()[1]
         steps = behavior.num_draws
         members = len(behavior.seeds)

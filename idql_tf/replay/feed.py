@@ -21,11 +21,15 @@ _LEAVE_AFTER_SECONDS = 5.0
 _TELL_EVERY_SECONDS = 5.0
 # Items asked for at once: a request of many takes as long as they do.
 _AT_ONCE = 1_000
+# Items on their way at a time: so many may be lost to the queue with a connection.
+_ON_WAY = 32
 
 
 class Feed:
     """Takes what is in `fresh`; there must be no other consumer.
 
+    What was on its way when a connection broke is in `online` and `recent` alone; the
+    next learner's `recover` finds it.
     A server that came back from its checkpoint offers items again that were taken
     before: they are dropped, by their `origin`. A server may be gone or stand still
     for as long as the deadline.
@@ -166,11 +170,11 @@ class Feed:
     def _draw(self, table: str, count: int) -> Iterator[Item]:
         if not count:
             return
-        # `Client.sample` asks for one at a time, which takes 7 times as long.
-        sampler = self._client._client.NewSampler(table, count, count)
+        # `Client.sample` has one on its way at a time, which takes 7 times as long.
+        on_way = min(count, _ON_WAY)
+        sampler = self._client._client.NewSampler(table, count, on_way)
         for _ in range(count):
-            # Before them come the item's key, its priority and the like.
-            columns = sampler.GetNextTrajectory()[-len(ITEM) :]
+            columns = sampler.GetNextTrajectory()[len(reverb.SampleInfo._fields) :]
             yield dict(zip(ITEM, columns, strict=True))
 
     def _knows(self, item: Item) -> bool:

@@ -37,7 +37,8 @@ def finetune(
     """
     job = Finetuning(request, num_env_steps, output_dir)
     with job.stop, _serving(job) as client:
-        return job.do(lambda: _finetune(job, client))
+        code = job.do(lambda: _finetune(job, client))
+    return job.finish(code)
 
 
 def _finetune(job: Finetuning, client: reverb.Client) -> None:

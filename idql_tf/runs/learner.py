@@ -42,7 +42,8 @@ def learn(
         job.train(publish=lambda step: _publish(weights, step, job))
 
     with job.stop:
-        return job.do(work)
+        code = job.do(work)
+    return job.finish(code)
 
 
 def _publish(weights: Weights, step: int, job: Finetuning) -> None:

@@ -115,6 +115,11 @@ class Finetuning:
         directory.check(self.run)
         self.is_new = not self.run.file("spec.json").exists()
         self.learner = jobs.make_learner(self.run)
+        if self.learner.behavior.is_deterministic:
+            raise UserError(
+                f"{source.path} acts with the mean of its Gaussian: it would explore "
+                "nothing; give --gin_param GaussianBehavior.sampler_temperature=1.0"
+            )
         self.evaluator = jobs.configured(
             lambda: Evaluator(
                 self.run, self.learner, self.console, self.stop, phase="online"
@@ -145,7 +150,7 @@ class Finetuning:
         """Makes the run directory, if it is new, and does the work as its only writer.
 
         Returns:
-          The exit code: 0 when done, 75 when stopped by a signal after saving.
+          The exit code, for `finish`: 75 when stopped by a signal after saving.
         """
         directory.begin(self.run, self.transitions, self.evaluator.methods)
         # From here the device's copy is the only one.
@@ -156,8 +161,13 @@ class Finetuning:
             except Stopped as stopped:
                 self.console.print(f"{stopped}; run the same command again to go on")
                 return EXIT_RESUMABLE
-        self.evaluator.finish()
         return EXIT_DONE
+
+    def finish(self, code: int) -> int:
+        """Writes summary and report of a run that is done; returns its exit code."""
+        if code == EXIT_DONE:
+            self.evaluator.finish()
+        return code
 
     def restore(self, client: reverb.Client) -> Rows | None:
         """Brings learner, mirror and logs to the run's newest checkpoint.

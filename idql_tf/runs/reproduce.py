@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-import importlib
 import pathlib
 from collections.abc import Sequence
 
 from idql_tf import config
 from idql_tf.cli import EXIT_DONE
 from idql_tf.errors import UserError
-from idql_tf.experiments import claims
+from idql_tf.experiments import claims, figure1, figure2, figure3
 from idql_tf.quiet import start_compiler
-from idql_tf.runs import jobs
 
 # What each budget reads, the last winning.
 _FILES = {
@@ -43,14 +41,19 @@ def reproduce(
     Raises:
       UserError: the output is no folder, or a setting cannot be used.
     """
-    folder = pathlib.Path(output)
-    if folder.exists() and not folder.is_dir():
-        raise UserError(f"{folder} is a file; name a folder as --output")
+    run = {"figure1": figure1, "figure2": figure2, "figure3": figure3}[name].run
     files = [f"gin/experiments/{one}.gin" for one in _FILES[budget]]
     config.load([*files, *gin_files], gin_params)
+    folder = pathlib.Path(output)
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except (OSError, ValueError) as error:
+        reason = " ".join(str(error).split())
+        raise UserError(
+            f"--output cannot be made ({reason:.120}); name another"
+        ) from error
     start_compiler()
-    experiment = importlib.import_module(f"idql_tf.experiments.{name}")
-    result = jobs.configured(lambda: experiment.run())
+    result = run()
     print(claims.write(result, name, folder))
     print(f"{folder / name}.png, .csv and .json")
     return EXIT_DONE

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from typing import Any
 
 import gin
 import tensorflow as tf
 
 from idql_tf.behavior.model import BehaviorModel
-from idql_tf.critic.advantages import AdvantageWeight
+from idql_tf.critic.advantages import WEIGHTS, AdvantageWeight
 from idql_tf.critic.updates import Critic
-from idql_tf.errors import check_count
+from idql_tf.errors import UserError, check_count
 from idql_tf.nn import dense, randomness
 from idql_tf.training.arrays import DeviceArrays, behavior_batch, critic_batch
 
@@ -57,6 +58,7 @@ class IdqlLearner(tf.Module):
             ("validation_batch_size", validation_batch_size),
         ):
             check_count(f"IdqlLearner.{name}", size)
+        _check_parts(behavior, behavior_weight)
         tf.config.experimental.enable_tensor_float_32_execution(tensor_float_32)
         self.seeds = tuple(int(seed) for seed in seeds)
         self._seeds = tf.constant(self.seeds, tf.int64)
@@ -117,10 +119,13 @@ class IdqlLearner(tf.Module):
 
     def follow(self, observations: tf.Tensor, actions: tf.Tensor) -> Metrics:
         """One behaviour update on [S, B, D] and [S, B, A], weighted as configured."""
-        weights = None
-        if self.behavior_weight is not None:
-            weights = self.behavior_weight(self.critic.advantage(observations, actions))
+        weights = self._weights(observations, actions)
         return self.behavior.update(observations, actions, weights)
+
+    def _weights(self, observations: tf.Tensor, actions: tf.Tensor) -> tf.Tensor | None:
+        if self.behavior_weight is None:
+            return None
+        return self.behavior_weight(self.critic.advantage(observations, actions))
 
     def _draw(self, stream: str, step: tf.Tensor, size: int) -> Callable:
         keys = randomness.keys(self._seeds, stream, step)
@@ -141,13 +146,31 @@ class IdqlLearner(tf.Module):
         losses = self.critic.losses(critic_batch(arrays, chosen))
         observations, actions = behavior_batch(arrays, chosen)
         behavior_loss = self.behavior.loss(
-            self.behavior.average, observations, actions, 0, training=False
+            self.behavior.average,
+            observations,
+            actions,
+            0,
+            training=False,
+            weights=self._weights(observations, actions),
         )
         return {
             "validation/v_loss": losses["v_loss"],
             "validation/q_loss": losses["q_loss"],
             "validation/behavior_loss": behavior_loss,
         }
+
+
+def _check_parts(behavior: Any, behavior_weight: Any) -> None:
+    if not (isinstance(behavior, type) and issubclass(behavior, BehaviorModel)):
+        raise UserError(
+            f"IdqlLearner.behavior is {behavior!r:.60}; expected @Behavior or "
+            "@GaussianBehavior"
+        )
+    if behavior_weight is not None and not isinstance(behavior_weight, WEIGHTS):
+        raise UserError(
+            f"IdqlLearner.behavior_weight is {behavior_weight!r:.60}; expected None, "
+            "@ExponentialAdvantage(), @SoftAdvantage() or @HardAdvantage()"
+        )
 
 
 def take_member(learner: IdqlLearner, index: int) -> IdqlLearner:
@@ -177,14 +200,16 @@ def run_block(
       update_behavior: the same of `BehaviorModel`.
       counts: int32 [2], how often each is run.
       num_seeds: S.
-      in_turns: spread the behaviour updates evenly over the critic's, each after those
-        before it, because they depend on them.
+      in_turns: spread the behaviour updates evenly over the block's critic updates,
+        each after those before it, because they depend on them.
 
     Returns:
       Means over the block, [S], named 'critic/...' and 'behavior/...'.
     """
     rooms = (update_critic, Critic.METRICS), (update_behavior, BehaviorModel.METRICS)
     (one, other), zeros = rooms, [[tf.zeros(num_seeds)] * len(n) for _, n in rooms]
+    # In int64, for a product of two of them.
+    counts = tf.cast(counts, tf.int64)
     turns = tf.maximum(counts[0], 1) if in_turns else 1
 
     def turn(i: tf.Tensor, critic: Sequence, behavior: Sequence) -> tuple:
@@ -197,7 +222,7 @@ def run_block(
         _, *sums = tf.while_loop(
             lambda i, *_: i < turns,
             turn,
-            (tf.constant(0), *zeros),
+            (tf.constant(0, tf.int64), *zeros),
             parallel_iterations=1,
         )
     else:
@@ -231,6 +256,9 @@ def _repeat(
         return i + 1, *(s + metrics[n] for s, n in zip(sums, names, strict=True))
 
     _, *sums = tf.while_loop(
-        lambda i, *_: i < count, step, (tf.constant(0), *sums), parallel_iterations=1
+        lambda i, *_: i < count,
+        step,
+        (tf.constant(0, tf.int64), *sums),
+        parallel_iterations=1,
     )
     return sums

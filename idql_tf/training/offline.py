@@ -20,7 +20,7 @@ from rich.progress import (
     TimeRemainingColumn,
 )
 
-from idql_tf.errors import UserError, check_count
+from idql_tf.errors import UserError, check_count, check_number
 from idql_tf.training.arrays import DeviceArrays
 from idql_tf.training.checkpoints import Checkpoints
 from idql_tf.training.learner import IdqlLearner
@@ -68,11 +68,8 @@ class Settings:
                 f"train.validation_fraction is {self.validation_fraction}; "
                 "expected at least 0 and below 1"
             )
-        if not 0.0 < self.best_fraction <= 1.0:
-            raise UserError(
-                f"train.best_fraction is {self.best_fraction}; expected above 0 and at "
-                "most 1"
-            )
+        # Less than any share of one episode would leave one all the same.
+        check_number("train.best_fraction", self.best_fraction, least=1e-9, most=1.0)
 
     def behavior_target(self, critic_step: int) -> int:
         """Behaviour updates due when the critic has taken `critic_step`."""

@@ -36,6 +36,7 @@ def test_a_huge_advantage_does_not_overflow():
         lambda: ExponentialAdvantage(-1.0, 100.0),
         lambda: ExponentialAdvantage(3.0, 0.0),
         lambda: SoftAdvantage(1.0),
+        lambda: HardAdvantage(float("nan")),
     ],
 )
 def test_numbers_that_mean_nothing_are_refused(make):

@@ -27,5 +27,5 @@ def test_the_actors_mean_is_the_value(objective):
     value, p = implicit_actor(objective, Q)
     assert p.sum() == pytest.approx(1.0) and p.min() >= 0
     assert p @ Q == pytest.approx(value, abs=1e-4)
-    # Uniform weights, which the released code's formulas amount to, do not.
+    # Uniform weights, which the released exponential's formula amounts to, do not.
     assert abs(Q.mean() - value) > 0.5

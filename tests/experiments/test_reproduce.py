@@ -58,6 +58,22 @@ def test_the_measure_finds_what_is_far_from_the_data(name):
     assert outliers(everywhere) > 0.3
 
 
+@pytest.mark.parametrize(
+    "name, param, words",
+    [
+        ("figure1", "figure1.modes=((0.0, 0.0, 1.0),)", "expected pairs"),
+        ("figure1", "figure1.seeds=()", "distinct seeds"),
+        ("figure2", "figure2.cluster_shares=(0.5, 0.5)", "together 1"),
+        ("figure2", "figure2.num_samples=1", "figure2.num_samples is 1"),
+        ("figure3", "figure3.sets=('moon',)", "expected some of"),
+        ("figure3", "figure3.training_steps=0", "training_steps is 0"),
+    ],
+)
+def test_what_cannot_be_drawn_is_refused(tmp_path, name, param, words):
+    done = reproduce(name, tmp_path / "out", QUICK, f"--gin_param={param}")
+    check_refused(done, words)
+
+
 @pytest.mark.parametrize("name", ["figure99", "--budget=cpu"])
 def test_an_unknown_name_is_refused(tmp_path, name):
     check_refused(reproduce(name, tmp_path), "expected one of figure1")
@@ -66,5 +82,5 @@ def test_an_unknown_name_is_refused(tmp_path, name):
 def test_an_output_that_is_a_file_is_refused(tmp_path):
     file = tmp_path / "file"
     file.write_text("mine")
-    check_refused(reproduce("figure2", file, QUICK), "is a file")
+    check_refused(reproduce("figure2", file, QUICK), "cannot be made")
     assert file.read_text() == "mine"

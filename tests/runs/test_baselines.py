@@ -9,7 +9,8 @@ from tiny_run import SMALL, run_warm, script
 BASELINES = {
     "iql": ["iql"],
     "iql_one_parameter": ["iql", "iql_one_parameter"],
-    "iql_resampling": ["iql_resampling"],
+    "iql_resampling": ["iql", "iql_resampling"],
+    "gaussian_resampling": ["bc_gaussian", "gaussian_resampling"],
     "eql": ["iql", "eql"],
     "bc_gaussian": ["bc_gaussian"],
     "bc_diffusion": ["bc_diffusion"],

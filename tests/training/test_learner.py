@@ -1,9 +1,11 @@
+import gin
 import numpy as np
 import pytest
 import tensorflow as tf
 import tiny_learner as tiny
 
 from idql_tf.critic.updates import CriticBatch
+from idql_tf.errors import UserError
 
 # XLA, which a CPU leaves off, takes a minute to compile these.
 GRAPH, XLA = "IdqlLearner.xla = False", "IdqlLearner.xla = True"
@@ -61,6 +63,22 @@ def test_weighted_updates_follow_the_critic_step_by_step():
     tiny.assert_same(tiny.state(plain.critic), tiny.state(once.critic))
     before, after = (tiny.state(m.behavior.network) for m in (plain, once))
     assert max(np.abs(a - b).max() for a, b in zip(before, after, strict=True)) > 1e-3
+
+
+@pytest.mark.parametrize(
+    "binding",
+    [
+        "IdqlLearner.behavior = @Critic",
+        "IdqlLearner.behavior = 3",
+        "IdqlLearner.behavior_weight = @SoftAdvantage",
+        "IdqlLearner.behavior_weight = @Expectile()",
+        "Critic.objective = @Exponential",
+    ],
+)
+def test_parts_that_do_not_fit_are_refused(binding):
+    with pytest.raises(UserError, match=f"{binding.split()[0]} is .*; expected"):
+        tiny.learner((3,), binding)
+    gin.clear_config()
 
 
 def test_weighted_behavior_updates_need_no_critic_update():
