@@ -81,7 +81,8 @@ def to_device(
         on; of the others only the held-out transitions are used.
     """
     train, validation = split(len(transitions), validation_fraction)
-    train = train[_in_best_episodes(transitions, best_fraction)[train]]
+    if best_fraction < 1.0:
+        train = train[_in_best_episodes(transitions, best_fraction)[train]]
     return DeviceArrays(
         rows=_to_device(transitions.rows),
         index=tf.constant(transitions.index),
