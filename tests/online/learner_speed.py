@@ -7,7 +7,9 @@ One critic update per environment step (`max`), and two behaviour updates with i
 in a process of its own, an actor's writer in another that fills the queue as fast as
 it may. First how many items come through where nothing else is done; then, in turns:
 so many steps' updates on what the mirror holds; the same with every step taken from
-the server first; and the offline learner's own. Prints medians.
+the server first, while the writer goes on and while it rests (its work is an actor's,
+and on two cores takes from the learner's); and the offline learner's own. Prints
+medians.
 """
 
 import argparse
@@ -63,11 +65,12 @@ def serve(sizes, connection):
         connection.recv()
 
 
-def write(sizes, port):
+def write(sizes, port, may):
     client = reverb.Client(f"localhost:{port}")
     writer = TransitionWriter(client, 60.0, on_wait=lambda: None)
     number = 0
     while True:
+        may.wait()
         writer.write(_item(sizes, number))
         number += 1
 
@@ -86,7 +89,9 @@ def main():
     serving = start.Process(target=serve, args=(sizes, theirs), daemon=True)
     serving.start()
     port = ours.recv()
-    start.Process(target=write, args=(sizes, port), daemon=True).start()
+    may = start.Event()
+    may.set()
+    start.Process(target=write, args=(sizes, port, may), daemon=True).start()
 
     def aligned(values):
         found = aligned_empty(values.shape)
@@ -112,7 +117,8 @@ def main():
     )
     mirror = Mirror(sizes, 1_000_000)
     updates = FinetuneUpdates(learner, placed, mirror, 0.5)
-    feed = Feed(reverb.Client(f"localhost:{port}"), 60.0)
+    client = reverb.Client(f"localhost:{port}")
+    feed = Feed(client, 60.0)
 
     def take():
         left = STEPS
@@ -141,10 +147,21 @@ def main():
             ),
             "in memory, mirror": lambda c=counts: finished(updates.train(*c)),
             "from Reverb": lambda c=counts: (take(), finished(updates.train(*c))),
+            "from Reverb, writer rests": lambda c=counts: (
+                take(),
+                finished(updates.train(*c)),
+            ),
         }
         times = {what: [] for what in runs}
         for _ in range(arguments.rounds + 1):
             for what, run in runs.items():
+                may.set()
+                while client.server_info()["fresh"].current_size < 4 * STEPS:
+                    time.sleep(0.01)
+                if what == "from Reverb, writer rests":
+                    may.clear()
+                    # What it has on its way comes in.
+                    time.sleep(0.5)
                 began = time.perf_counter()
                 run()
                 times[what].append((time.perf_counter() - began) / STEPS)
