@@ -27,6 +27,7 @@ def test_figure_2_holds(tmp_path):
     assert (tmp_path / "out" / "figure2.png").read_bytes()[:4] == b"\x89PNG"
 
 
+@pytest.mark.slow
 def test_figure_1_runs(tmp_path):
     done = reproduce("figure1", tmp_path, QUICK)
     assert done.returncode == 0, done.stderr
@@ -35,6 +36,7 @@ def test_figure_1_runs(tmp_path):
     assert len(claims) == 3 and claims[0]["holds"]
 
 
+@pytest.mark.slow
 def test_figure_3_runs(tmp_path):
     done = reproduce("figure3", tmp_path, QUICK)
     assert done.returncode == 0, done.stderr

@@ -20,7 +20,7 @@ ABLATIONS = sorted(p.stem for p in (REPOSITORY / "gin" / "ablations").glob("*.gi
 CASES = [
     pytest.param(
         [f"gin/baselines/{name}.gin" for name in files],
-        marks=[] if case == "iql" else pytest.mark.slow,
+        marks=pytest.mark.slow,
         id=case,
     )
     for case, files in BASELINES.items()

@@ -15,6 +15,7 @@ BUDGET = {
     "behavior_steps": 90,
     "reward_rule": "none",
     "validation_fraction": 0.05,
+    "best_fraction": 1.0,
     "block_steps": 8,
     "log_every": 20,
     "checkpoint_every": 15,
@@ -150,6 +151,7 @@ def test_blocks_end_on_every_mark():
         {"critic_steps": 1.5},
         {"behavior_steps": -1},
         {"validation_fraction": 1.0},
+        {"best_fraction": 0.0},
         {"keep_checkpoints": 0},
     ],
 )
