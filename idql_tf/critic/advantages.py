@@ -8,10 +8,12 @@ from __future__ import annotations
 
 import dataclasses
 import math
+import typing
 
 import gin
 import tensorflow as tf
 
+from idql_tf.critic.objectives import Expectile
 from idql_tf.errors import check_number
 
 
@@ -53,7 +55,7 @@ class SoftAdvantage:
 
     def __call__(self, u: tf.Tensor) -> tf.Tensor:
         """Returns the weights of advantages u."""
-        return tf.where(u > 0, self.tau, 1.0 - self.tau)
+        return Expectile(self.tau).implicit_weight(u)
 
 
 @gin.configurable
@@ -76,4 +78,4 @@ class HardAdvantage:
 
 
 AdvantageWeight = ExponentialAdvantage | SoftAdvantage | HardAdvantage
-WEIGHTS = (ExponentialAdvantage, SoftAdvantage, HardAdvantage)
+WEIGHTS = typing.get_args(AdvantageWeight)
