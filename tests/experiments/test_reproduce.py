@@ -55,6 +55,7 @@ def test_the_measure_finds_what_is_far_from_the_data(name):
     assert outliers(data) == 0.0
     # One in a thousand, of ten thousand: 10 +- 3.2 expected.
     assert 0 < outliers(others) < 0.003
+    assert outlier_measure(data, fresh, 0.1)(data + 0.06) == 0.0
     everywhere = np.random.default_rng(1).uniform(-1, 1, (10_000, 2))
     # Moons of this width cover half the square.
     assert outliers(everywhere) > 0.3
