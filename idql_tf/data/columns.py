@@ -12,7 +12,6 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import IO
 
-import h5py
 import numpy as np
 
 from idql_tf.errors import UserError
@@ -101,30 +100,9 @@ def paired_blocks(
         a, b = a[rows:], b[rows:]
 
 
-def _rows_per_block(shape: tuple[int, ...], itemsize: int) -> int:
+def rows_per_block(shape: tuple[int, ...], itemsize: int) -> int:
+    """Steps in a block of about `BLOCK_BYTES`."""
     return max(1, BLOCK_BYTES // max(1, math.prod(shape[1:]) * itemsize))
-
-
-def hdf5_column(dataset: h5py.Dataset, name: str) -> Column:
-    """Describes an HDF5 dataset of numbers.
-
-    Raises:
-      UserError: it holds no numbers.
-    """
-    if dataset.dtype.kind not in "fiub" or not dataset.shape:
-        raise UserError(
-            f"'{name}' has shape {dataset.shape} and type {dataset.dtype}; "
-            f"expected one numeric row per step; store it as floats"
-        )
-    step = _rows_per_block(dataset.shape, dataset.dtype.itemsize)
-    if dataset.chunks:  # whole chunks only, so that none is decompressed twice
-        step = -(-step // dataset.chunks[0]) * dataset.chunks[0]
-
-    def blocks() -> Iterator[np.ndarray]:
-        for start in range(0, dataset.shape[0], step):
-            yield dataset[start : start + step]
-
-    return Column(name, dataset.shape, blocks)
 
 
 def npz_columns(path: pathlib.Path) -> dict[str, Column]:
@@ -151,7 +129,7 @@ def _npy_column(archive: zipfile.ZipFile, path: pathlib.Path, member: str) -> Co
         raise ValueError(
             f"'{name}' claims shape {shape}, the file holds {held:,} bytes"
         )
-    step = _rows_per_block(shape, dtype.itemsize)
+    step = rows_per_block(shape, dtype.itemsize)
     if fortran_order and len(shape) > 1:
         step = shape[0]  # stored column by column: there are no row blocks
 

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import pathlib
 
-import h5py
 import numpy as np
 
-from idql_tf.data.columns import Column, existing_file, hdf5_column, reading
+from idql_tf.data import hdf5
+from idql_tf.data.columns import Column, existing_file
 from idql_tf.data.source import SourceData, require_columns, rows_are_states
 from idql_tf.errors import UserError
 
@@ -26,34 +26,19 @@ def load(name: str, max_episode_steps: int | None = None) -> SourceData:
         `timeouts` in files that have none.
 
     Raises:
-      UserError: no such file, not HDF5, damaged, or arrays are missing.
+      UserError: no such file, not HDF5, damaged, arrays are missing, or one lies
+        in another file.
     """
     path = existing_file(name)
-    open_check(path)
-    with reading(path), h5py.File(path, "r") as file:
+    with hdf5.opened(path) as tree:
         columns = {
-            key: hdf5_column(file[key], key)
-            for key in (*_REQUIRED, "timeouts")
-            if isinstance(file.get(key), h5py.Dataset)
+            key: tree.column(key) for key in (*_REQUIRED, "timeouts") if key in tree
         }
         require_columns(columns, _REQUIRED, str(path))
         terminals = columns["terminals"].flags()
         keep = ~_timeouts(columns, terminals, max_episode_steps, path)
         keep[-1] = False
         return rows_are_states(columns, keep, terminals, str(path))
-
-
-def open_check(path: pathlib.Path) -> None:
-    """Checks that a file is HDF5 at all.
-
-    Raises:
-      UserError: it is not.
-    """
-    if not h5py.is_hdf5(path):
-        raise UserError(
-            f"{path} ({path.stat().st_size:,} bytes) is not an HDF5 file; expected "
-            f"the HDF5 signature; check the path, or download the file again"
-        )
 
 
 def _timeouts(

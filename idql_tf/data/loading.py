@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 from collections.abc import Sequence
 
@@ -27,13 +28,19 @@ _FORMS = {
 
 
 # gin adds its own words to whatever a configurable raises, and hides its types
-# from mypy, so the option is the configurable and not `load` itself.
+# from mypy, so the options are the configurable and not `load` itself.
 @gin.configurable("load_dataset")
-def _configured_keys(
-    observation_keys: Sequence[str] | None = None,
-) -> Sequence[str] | None:
-    """Returns the keys bound by gin to `load_dataset.observation_keys`."""
-    return observation_keys
+@dataclasses.dataclass(frozen=True)
+class _Options:
+    """What gin may bind.
+
+    Attributes:
+      observation_keys: keys of dict observations to use, in order.
+      allow_external_links: follow HDF5 links out of a Minari dataset's root.
+    """
+
+    observation_keys: Sequence[str] | None = None
+    allow_external_links: bool = False
 
 
 def load(
@@ -62,10 +69,15 @@ def load(
       UserError: the data cannot be read, or cannot be trained on.
     """
     kind, name = _parse(dataset)
-    observation_keys = _checked_keys(observation_keys or _configured_keys())
+    options = _Options()
+    observation_keys = _checked_keys(observation_keys or options.observation_keys)
     environment = look_up(env_id) if env_id else None
     try:
-        data = _read(kind, name, observation_keys, environment)
+        if kind == "minari":
+            links = options.allow_external_links is True
+            data = minari_source.load(name, observation_keys, links)
+        else:
+            data = _read_file(kind, name, environment)
     except UserError as error:
         if name in str(error):
             raise
@@ -121,14 +133,7 @@ def _checked_keys(keys: Sequence[str] | None) -> Sequence[str] | None:
     )
 
 
-def _read(
-    kind: str,
-    name: str,
-    observation_keys: Sequence[str] | None,
-    environment: Environment | None,
-) -> SourceData:
-    if kind == "minari":
-        return minari_source.load(name, observation_keys)
+def _read_file(kind: str, name: str, environment: Environment | None) -> SourceData:
     if kind == "d4rl":
         limit = environment.spec.max_episode_steps if environment else None
         return d4rl_source.load(name, limit)

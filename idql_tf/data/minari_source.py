@@ -2,20 +2,16 @@
 
 from __future__ import annotations
 
-import dataclasses
-import json
 import pathlib
-import re
 from collections.abc import Sequence
 from typing import Any
 
 import h5py
 import numpy as np
 from gymnasium import spaces
-from gymnasium.envs.registration import EnvSpec
 
-from idql_tf.data.columns import Column, hdf5_column, reading
-from idql_tf.data.d4rl_source import open_check
+from idql_tf.data import hdf5, minari_metadata
+from idql_tf.data.columns import Column
 from idql_tf.data.environment_spaces import box_bounds
 from idql_tf.data.preprocessing import key_order
 from idql_tf.data.progress import slow_progress
@@ -24,16 +20,14 @@ from idql_tf.data.source import SourceData
 from idql_tf.data.transitions import aligned_empty
 from idql_tf.errors import UserError
 
-_DATASET_ID = re.compile(r"([-\w]+/)*[-\w]+-v\d+")
-_DAMAGED = "is unreadable ({}); delete that folder and download it again"
-_ABSENT = (
-    "is not there and the download failed ({}); check the ID, connect to the "
-    "internet, copy the dataset into "
-    "that folder, or set MINARI_DATASETS_PATH to where it is"
-)
+_PARTS = ("actions", "rewards", "terminations", "truncations")
 
 
-def load(name: str, observation_keys: Sequence[str] | None = None) -> SourceData:
+def load(
+    name: str,
+    observation_keys: Sequence[str] | None = None,
+    allow_external_links: bool = False,
+) -> SourceData:
     """Reads a Minari dataset, downloading it if it is not here.
 
     Terminations and truncations are the dataset's own; an episode that ends
@@ -43,18 +37,24 @@ def load(name: str, observation_keys: Sequence[str] | None = None) -> SourceData
       name: an ID such as `D4RL/door/human-v2` (MINARI_DATASETS_PATH is
         honoured), or the path of a dataset's folder.
       observation_keys: keys of dict observations to use, in order.
+      allow_external_links: whether HDF5 links to any file are followed, not only
+        those to datasets of the same root, or beside a folder given by path.
 
     Raises:
       UserError: the dataset is not to be had, is damaged, has spaces other
-        than continuous vectors, or breaks the T + 1 rule.
+        than continuous vectors, breaks the T + 1 rule, or links to files that it
+        should not read.
     """
-    path, metadata = _open(name)
+    folder, root = minari_metadata.locate(name)
+    metadata = minari_metadata.read(folder)
+    if allow_external_links:
+        root = pathlib.Path("/")
     space, where = metadata["observation_space"], f"minari:{name}"
     keys = _keys(space, observation_keys, where)
     bounds = box_bounds(metadata["action_space"], where)
-    with reading(path), h5py.File(path, "r") as file:
-        lengths = _episode_lengths(file, int(metadata["total_episodes"]), keys, where)
-        arrays = _read(file, lengths, keys, _widths(space, keys), len(bounds[0]))
+    with hdf5.opened(folder / "data" / "main_data.hdf5", root) as tree:
+        lengths = _episode_lengths(tree, metadata["total_episodes"], keys, where)
+        arrays = _read(tree, lengths, keys, _widths(space, keys), len(bounds[0]))
     row_starts = np.cumsum(lengths + 1) - lengths - 1
     step_starts = np.cumsum(lengths) - lengths
     return SourceData(
@@ -62,58 +62,10 @@ def load(name: str, observation_keys: Sequence[str] | None = None) -> SourceData
         locate_row=lambda row: _locate(row, row_starts, "observation"),
         locate_transition=lambda i: _locate(i, step_starts, "step"),
         action_bounds=bounds,
-        env_spec=_env_spec(metadata),
+        env_spec=metadata["env_spec"],
         observation_keys=keys,
         reference=reference_for(metadata=metadata),
     )
-
-
-def _open(name: str) -> tuple[pathlib.Path, dict[str, Any]]:
-    """Finds or downloads the dataset; returns its HDF5 file and metadata."""
-    import minari
-    from minari.storage.datasets_root_dir import get_dataset_path
-
-    folder = pathlib.Path(name).expanduser()
-    by_path = (folder / "data" / "metadata.json").is_file()
-    if not by_path:
-        if not _DATASET_ID.fullmatch(name):
-            raise UserError(
-                f"'{name}' is neither a Minari dataset ID nor a folder with "
-                f"data/metadata.json; expected an ID such as D4RL/door/human-v2; "
-                f"correct the name"
-            )
-        folder = get_dataset_path(name)
-    here = (folder / "data").is_dir()
-    try:
-        if by_path:
-            dataset = minari.MinariDataset(folder / "data")
-        else:
-            dataset = minari.load_dataset(name, download=True)
-    # Offline, a download raises whatever the hub's client library does.
-    except Exception as error:
-        detail = " ".join(str(error).split())[:300]
-        raise UserError(
-            f"Minari dataset '{name}': {folder} "
-            + (_DAMAGED if here else _ABSENT).format(detail)
-        ) from error
-    path = folder / "data" / "main_data.hdf5"
-    if not path.is_file():
-        raise UserError(
-            f"Minari dataset '{name}': {path} is missing; expected Minari's HDF5 "
-            f"format; download it again or store it with data_format='hdf5'"
-        )
-    open_check(path)
-    return path, dataset.storage.metadata
-
-
-def _env_spec(metadata: dict[str, Any]) -> str | None:
-    """Returns the recorded evaluation environment without outdated fields."""
-    recorded = metadata.get("eval_env_spec") or metadata.get("env_spec")
-    if not recorded:
-        return None
-    known = {field.name for field in dataclasses.fields(EnvSpec) if field.init}
-    spec = json.loads(recorded)
-    return json.dumps({key: spec[key] for key in spec if key in known})
 
 
 def _keys(
@@ -146,16 +98,16 @@ def _widths(space: Any, keys: tuple[str, ...]) -> list[int]:
     return [space[key].shape[0] for key in keys] if keys else [space.shape[0]]
 
 
-def _columns(episode: h5py.Group, keys: tuple[str, ...]) -> list[Column]:
+def _columns(
+    tree: hdf5.Tree, episode: h5py.Group, keys: tuple[str, ...]
+) -> list[Column]:
     """Returns the parts of an episode's observations, in order."""
-    stored = episode["observations"]
-    if not keys:
-        return [hdf5_column(stored, "observations")]
-    return [hdf5_column(stored[key], f"observations/{key}") for key in keys]
+    parts = [f"observations/{key}" for key in keys] or ["observations"]
+    return [tree.column(part, episode) for part in parts]
 
 
 def _episode_lengths(
-    file: h5py.File, num_episodes: int, keys: tuple[str, ...], where: str
+    tree: hdf5.Tree, num_episodes: int, keys: tuple[str, ...], where: str
 ) -> np.ndarray:
     """Counts the actions of every episode, int64 [E], and checks alignment."""
     if not num_episodes:
@@ -163,11 +115,10 @@ def _episode_lengths(
     lengths = np.zeros(num_episodes, np.int64)
     for i in range(num_episodes):
         try:
-            episode = file[f"episode_{i}"]
-            columns = _columns(episode, keys)
+            episode = tree.find(f"episode_{i}")
+            columns = _columns(tree, episode, keys)
+            columns += [tree.column(part, episode) for part in _PARTS]
             counts = {column.name: column.shape[0] for column in columns}
-            for part in ("actions", "rewards", "terminations", "truncations"):
-                counts[part] = len(episode[part])
         except KeyError as error:
             raise UserError(
                 f"{where}: episode {i} cannot be opened ({error.args[0]}); a combined "
@@ -200,7 +151,7 @@ def _check_alignment(counts: dict[str, int], actions: int, episode: str) -> None
 
 
 def _read(
-    file: h5py.File,
+    tree: hdf5.Tree,
     lengths: np.ndarray,
     keys: tuple[str, ...],
     widths: list[int],
@@ -215,15 +166,16 @@ def _read(
     row = step = 0
     with slow_progress("reading episodes", num_episodes) as advance:
         for i, length in enumerate(lengths.tolist()):
-            episode, steps = file[f"episode_{i}"], slice(step, step + length)
+            episode, steps = tree.find(f"episode_{i}"), slice(step, step + length)
             left = 0
-            for column, width in zip(_columns(episode, keys), widths, strict=True):
+            parts = _columns(tree, episode, keys)
+            for column, width in zip(parts, widths, strict=True):
                 column.fill(rows[row : row + length + 1, left : left + width])
                 left += width
-            hdf5_column(episode["actions"], "actions").fill(actions[steps])
-            hdf5_column(episode["rewards"], "rewards").fill(rewards[steps])
-            terminated = hdf5_column(episode["terminations"], "terminations").flags()
-            truncated = hdf5_column(episode["truncations"], "truncations").flags()
+            action, reward, *flags = (tree.column(part, episode) for part in _PARTS)
+            action.fill(actions[steps])
+            reward.fill(rewards[steps])
+            terminated, truncated = (column.flags() for column in flags)
             masks[steps] = 1 - terminated.astype(np.float32)
             dones[steps] = terminated | truncated
             dones[step + length - 1] = True
