@@ -49,13 +49,8 @@ EXTRAS_REQUIRE = {
     "cluster": ["ray[default]==2.55.*", "pydantic<2"],
 }
 
-GIN_PACKAGES = [
-    "idql_tf.gin",
-    "idql_tf.gin.tasks",
-    "idql_tf.gin.protocols",
-    "idql_tf.gin.finetune",
-    "idql_tf.gin.sweeps",
-]
+GIN_FOLDERS = sorted(path.name for path in (ROOT / "gin").iterdir() if path.is_dir())
+GIN_PACKAGES = ["idql_tf.gin", *(f"idql_tf.gin.{name}" for name in GIN_FOLDERS)]
 
 
 def read_version() -> str:
