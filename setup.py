@@ -13,6 +13,9 @@ from setuptools import find_packages, setup
 
 ROOT = pathlib.Path(__file__).resolve().parent
 
+# launch/doctor.py reads these three.
+PYTHON_REQUIRES = ">=3.10,<3.12"
+
 INSTALL_REQUIRES = [
     "tensorflow==2.15.*",
     "tf-agents==0.19.*",
@@ -77,7 +80,7 @@ setup(
     packages=find_packages(include=["idql_tf*"]) + GIN_PACKAGES,
     package_dir={"idql_tf.gin": "gin"},
     package_data={name: ["*.gin"] for name in GIN_PACKAGES},
-    python_requires=">=3.10,<3.12",
+    python_requires=PYTHON_REQUIRES,
     install_requires=INSTALL_REQUIRES,
     extras_require=EXTRAS_REQUIRE,
 )
