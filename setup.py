@@ -13,6 +13,9 @@ from setuptools import find_packages, setup
 
 ROOT = pathlib.Path(__file__).resolve().parent
 
+# launch/doctor.py reads these three.
+PYTHON_REQUIRES = ">=3.10,<3.12"
+
 INSTALL_REQUIRES = [
     "tensorflow==2.15.*",
     "tf-agents==0.19.*",
@@ -49,13 +52,8 @@ EXTRAS_REQUIRE = {
     "cluster": ["ray[default]==2.55.*", "pydantic<2"],
 }
 
-GIN_PACKAGES = [
-    "idql_tf.gin",
-    "idql_tf.gin.tasks",
-    "idql_tf.gin.protocols",
-    "idql_tf.gin.finetune",
-    "idql_tf.gin.sweeps",
-]
+GIN_FOLDERS = sorted(path.name for path in (ROOT / "gin").iterdir() if path.is_dir())
+GIN_PACKAGES = ["idql_tf.gin", *(f"idql_tf.gin.{name}" for name in GIN_FOLDERS)]
 
 
 def read_version() -> str:
@@ -82,7 +80,7 @@ setup(
     packages=find_packages(include=["idql_tf*"]) + GIN_PACKAGES,
     package_dir={"idql_tf.gin": "gin"},
     package_data={name: ["*.gin"] for name in GIN_PACKAGES},
-    python_requires=">=3.10,<3.12",
+    python_requires=PYTHON_REQUIRES,
     install_requires=INSTALL_REQUIRES,
     extras_require=EXTRAS_REQUIRE,
 )

@@ -149,10 +149,15 @@ def _parsed(arguments: Sequence[str]) -> list[str]:
         raise UserError(f"{error}; see --help") from error
 
 
-def run(main: Callable[..., int | None], one_of: Sequence[str] = ()) -> NoReturn:
+def run(
+    main: Callable[..., int | None],
+    one_of: Sequence[str] = (),
+    import_libraries: bool = True,
+) -> NoReturn:
     """Parses flags, runs `main` and exits with the code of contract C6.
 
     With `one_of`, one of these words must stand beside the flags; `main` is given it.
+    Without `import_libraries`, `main` also runs where TensorFlow cannot be imported.
 
     0 done; 1 the work failed (one line where the reason is known, else a traceback);
     2 bad usage, configuration or data (one line on stderr); 75 stopped by SIGTERM
@@ -175,9 +180,10 @@ def run(main: Callable[..., int | None], one_of: Sequence[str] = ()) -> NoReturn
             )
         if extra and not one_of:
             raise UserError(f"unexpected argument '{extra[0]}'; see --help")
-        from idql_tf.quiet import import_quietly
+        if import_libraries:
+            from idql_tf.quiet import import_quietly
 
-        import_quietly()
+            import_quietly()
         sys.exit(main(*extra) or EXIT_DONE)
     except (UserError, flags.Error) as error:
         # gin appends where in the configuration an exception passed through.

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import ast
 import os
 import pathlib
 import re
@@ -14,18 +13,11 @@ import pytest
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
+from idql_tf.doctor.examination import setup_constant
+
 ROOT = pathlib.Path(__file__).resolve().parents[1]
 SHELL_SCRIPTS = sorted((ROOT / "launch").glob("*.sh")) + [ROOT / ".ci" / "run"]
 PYTHON_SCRIPTS = sorted((ROOT / "launch").glob("*.py"))
-
-
-def setup_constant(name):
-    """Reads a literal of setup.py without running it."""
-    tree = ast.parse((ROOT / "setup.py").read_text(encoding="utf-8"))
-    for node in tree.body:
-        if isinstance(node, ast.Assign) and node.targets[0].id == name:
-            return ast.literal_eval(node.value)
-    raise AssertionError(f"setup.py has no {name}")
 
 
 def locked_versions():

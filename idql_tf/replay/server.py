@@ -95,7 +95,7 @@ def _keep_to_loopback(port: int) -> None:
       UserError: the machine does not allow it.
     """
     found = 0
-    for one in _listening(port):
+    for one in listening(port):
         try:
             one.setsockopt(socket.SOL_SOCKET, socket.SO_BINDTODEVICE, b"lo\0")
         except OSError as error:
@@ -108,7 +108,7 @@ def _keep_to_loopback(port: int) -> None:
     assert found, f"no socket of this process listens on port {port}"
 
 
-def _listening(port: int) -> Iterator[socket.socket]:
+def listening(port: int) -> Iterator[socket.socket]:
     """This process' sockets that listen on a port, each open until the next."""
     for name in os.listdir("/proc/self/fd"):
         try:

@@ -251,7 +251,7 @@ def test_an_earlier_checkpoint_offers_nothing_twice(tmp_path, unused_port):
 def test_listens_on_the_loopback_alone_unless_told():
     def devices(port):
         option = socket.SOL_SOCKET, socket.SO_BINDTODEVICE, 16
-        found = [s.getsockopt(*option).rstrip(b"\0") for s in server._listening(port)]
+        found = [s.getsockopt(*option).rstrip(b"\0") for s in server.listening(port)]
         assert found
         return found
 

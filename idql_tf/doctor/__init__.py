@@ -1,0 +1,1 @@
+"""Does everything the package needs work here? What `launch/doctor.py` asks."""
