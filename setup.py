@@ -53,8 +53,12 @@ GIN_PACKAGES = [
     "idql_tf.gin",
     "idql_tf.gin.tasks",
     "idql_tf.gin.protocols",
+    "idql_tf.gin.baselines",
+    "idql_tf.gin.ablations",
     "idql_tf.gin.finetune",
     "idql_tf.gin.sweeps",
+    "idql_tf.gin.experiments",
+    "idql_tf.gin.studies",
 ]
 
 

@@ -58,6 +58,7 @@ def figure4(candidates: Sequence[int]) -> Study:
         Order(
             "the LN-ResNet does not",
             ((at, "LN-ResNet", most), (at, "LN-ResNet", middle)),
+            or_equal=True,
         ),
         Order(
             f"at N = {most} the LN-ResNet is above the MLP",
@@ -73,6 +74,7 @@ def figure4(candidates: Sequence[int]) -> Study:
                     (choices.title, f"{name}, {m}", None)
                     for m in ("argmax", "implicit")
                 ),
+                or_equal=True,
             )
         )
     return Study("Objectives, extractions and networks", arms, tuple(orders))
@@ -117,6 +119,7 @@ def figure5(steps: Sequence[int], schedules_at: int) -> Study:
         Order(
             f"T = {schedules_at} is enough: no worse than T = {t}",
             ((over_t.title, "IDQL", schedules_at), (over_t.title, "IDQL", t)),
+            or_equal=True,
         )
         for t in sorted(steps)
         if t != schedules_at
@@ -171,6 +174,7 @@ def figure7(weights: Sequence[str]) -> Study:
             Order(
                 f"{name} weights do not beat none and the best of N",
                 ((many.title, "no weights", None), (many.title, name, None)),
+                or_equal=True,
             )
         )
     return Study("Advantage-weighted diffusion models", tuple(arms), tuple(orders))

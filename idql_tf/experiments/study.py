@@ -7,6 +7,7 @@ What every study shares. `ablations` and `tables` say which studies there are,
 from __future__ import annotations
 
 import dataclasses
+import operator
 import pathlib
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
@@ -82,7 +83,9 @@ class Arm:
 
     @property
     def bindings(self) -> list[str]:
-        """Its gin parameters, the methods among them."""
+        """Its gin parameters, the methods among them where it has marks."""
+        if not self.marks:
+            return [*self.gin_params]
         shown = ", ".join(
             f"('{rule}', {n or '%NUM_CANDIDATES'})" for rule, n in self.methods
         )
@@ -90,13 +93,17 @@ class Arm:
 
 
 class Order(NamedTuple):
-    """A claim: the scores at these (panel title, label, x), the best first.
+    """A claim: the scores at these places fall from the first to the last.
 
-    The x of None is a bar's, or a curve's last.
+    Attributes:
+      text: what is claimed.
+      places: (panel title, label, x); the x of None is a bar's, or a curve's last.
+      or_equal: equal scores are so too.
     """
 
     text: str
     places: tuple[tuple[str, str, float | None], ...]
+    or_equal: bool = False
 
 
 class Study(NamedTuple):
@@ -131,7 +138,8 @@ class Settings:
         tasks.check("study.tasks", self.tasks, "gin/studies/cpu.gin", keys)
         if not self.on or set(self.on) - set(self.tasks):
             raise UserError(
-                f"study.on is {tuple(self.on)}; expected some of {sorted(self.tasks)}"
+                f"study.on is {tuple(self.on)}; expected some of study.tasks, "
+                f"{sorted(self.tasks)}; bind NAME/study.on"
             )
         check_seeds("study.seeds", self.seeds)
         check_count("study.num_env_steps", self.num_env_steps)
@@ -150,7 +158,7 @@ def read(study: Study, task: str, paths: Mapping[str, pathlib.Path]) -> list[Row
         run = records.read_run(paths[arm.name])
         column, _ = plots.measured(run)
         # In the order of `bindings`; the numbers that gin's NUM_CANDIDATES was.
-        methods = dict(zip(arm.methods, run.spec["methods"], strict=True))
+        methods = dict(zip(arm.methods, run.spec["methods"], strict=False))
         for mark in arm.marks:
             method = Method(*methods[mark.method])
             curve = records.curve(run, method, column)
@@ -208,14 +216,17 @@ def _ordered(order: Order, rows: Sequence[Row]) -> Claim:
     names = [_place_name(place, order.places) for place in order.places]
     told = [f"{n} {_told(s)}" for n, s in zip(names, scores, strict=True)]
     pairs = list(zip(scores, scores[1:], strict=False))
-    holds = all(a.mean() >= b.mean() for a, b in pairs)
-    bounds = [statistics.bootstrap_interval(s) for s in scores]
-    if None in bounds:
+    in_order = operator.ge if order.or_equal else operator.gt
+    holds = all(in_order(a.mean(), b.mean()) for a, b in pairs)
+    found = [statistics.bootstrap_interval(s) for s in scores]
+    bounds = [bound for bound in found if bound]
+    if len(bounds) < len(found):
         basis = f"intervals need {statistics.MIN_SEEDS_FOR_INTERVAL} seeds"
     else:
-        apart = all(a[0] > b[1] for a, b in zip(bounds, bounds[1:], strict=False))
+        neighbours = zip(bounds, bounds[1:], strict=False)
+        apart = all(a[0] > b[1] or b[0] > a[1] for a, b in neighbours)
         basis = "intervals apart" if apart else "intervals overlap"
-    return Claim(order.text, f"{', '.join(told)}; {basis}", holds)
+    return Claim(order.text, f"{'; '.join(told)}; {basis}", holds)
 
 
 def _at(rows: Sequence[Row], panel: str, label: str, x: float | None) -> np.ndarray:
@@ -229,9 +240,11 @@ def _at(rows: Sequence[Row], panel: str, label: str, x: float | None) -> np.ndar
 def _place_name(place: tuple, places: Sequence[tuple]) -> str:
     """What tells a place from the others: its label, its x, or both."""
     _, label, x = place
-    at = "" if x is None else f"{x:g}"
-    same = all(other[1] == label for other in places)
-    return at if same and at else f"{label} at {at}" if at else label
+    if x is None:
+        mixed = any(other is not None for _, _, other in places)
+        return f"{label} at the end" if mixed else label
+    same = all(other == label for _, other, _ in places)
+    return f"at {x:g}" if same else f"{label} at {x:g}"
 
 
 def _told(scores: np.ndarray) -> str:

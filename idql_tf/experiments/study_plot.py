@@ -15,9 +15,12 @@ from idql_tf.experiments.study import Study, values
 
 _COLUMNS = 3
 _MOST_TICKS = 8
+_COLOURS = (*plots.RUN_COLOURS, plots.GREY)
+# Inches.
+_PER_BAR, _AROUND, _CURVES = 0.3, 0.95, 3.2
 _LEGEND = (
-    "means over seeds; dots and thin lines: seeds; black lines and bands: 95 % bootstrap "
-    "intervals over seeds; dashed: the data"
+    "means over seeds; dots and thin lines: seeds; black lines and bands: 95 % "
+    "bootstrap intervals over seeds; dashed: the data"
 )
 
 
@@ -41,7 +44,7 @@ def draw(
         grid = figure.subplots(
             len(heights), columns, squeeze=False, height_ratios=heights
         ).ravel()
-        for axes, (panel, name) in zip(grid, cells, strict=False):
+        for at, (axes, (panel, name)) in enumerate(zip(grid, cells, strict=False)):
             mine = [
                 row
                 for row in rows
@@ -50,7 +53,7 @@ def draw(
             if panel.x:
                 _curves(axes, mine, panel.x)
             else:
-                _bars(axes, mine)
+                _bars(axes, mine, (heights[at // columns] - _AROUND) / _PER_BAR)
             _data_line(axes, dataset_scores[name], bool(panel.x))
             axes.set_title(f"{panel.title}: {name}" if panel.title else name)
         for axes in grid[len(cells) :]:
@@ -67,7 +70,7 @@ def _heights(cells: list, rows: Sequence[Row], columns: int) -> list[float]:
         titles = {panel.title for panel, _ in cells[start : start + columns]}
         bars = [len(_labels(r for r in rows if r["panel"] == t)) for t in titles]
         curves = any(panel.x for panel, _ in cells[start : start + columns])
-        found.append(max(2.9 if curves else 0.0, 0.95 + 0.3 * max(bars)))
+        found.append(max(_CURVES if curves else 0.0, _AROUND + _PER_BAR * max(bars)))
     return found
 
 
@@ -78,7 +81,7 @@ def _labels(rows: Iterable[Row]) -> list[str]:
 def _curves(axes: Axes, rows: Sequence[Row], x_name: str) -> None:
     """Means over evenly spaced x, a band for the interval, thin lines for seeds."""
     ticks = sorted({row["x"] for row in rows})
-    for label, colour in zip(_labels(rows), _colours(), strict=False):
+    for label, colour in zip(_labels(rows), _COLOURS, strict=False):
         places = sorted({row["x"] for row in rows if row["label"] == label})
         at = [ticks.index(x) for x in places]
         scores = np.stack([values(rows, label=label, x=x) for x in places])
@@ -90,23 +93,29 @@ def _curves(axes: Axes, rows: Sequence[Row], x_name: str) -> None:
             lower, upper = np.array(bounds, dtype=float).T
             axes.fill_between(at, lower, upper, color=colour, alpha=0.13, lw=0)
     shown = range(0, len(ticks), -(-len(ticks) // _MOST_TICKS))
-    axes.set_xticks(list(shown), [plots.short_count(ticks[k]) for k in shown])
+    axes.set_xticks(list(shown), [_tick(ticks[k]) for k in shown])
     axes.set_xlabel(x_name)
     axes.set_ylabel(_measure(rows))
 
 
-def _bars(axes: Axes, rows: Sequence[Row]) -> None:
-    """A bar per label, its interval and its seeds' dots."""
+def _bars(axes: Axes, rows: Sequence[Row], room: float) -> None:
+    """A bar per label, its interval and its seeds' dots; a colour per kind.
+
+    `room` is the number of bars that fit.
+    """
     labels = _labels(rows)
-    for at, (label, colour) in enumerate(zip(labels, _colours(), strict=False)):
+    kinds = list(dict.fromkeys(map(_kind, labels)))
+    for at, label in enumerate(labels):
         scores = values(rows, label=label)
+        colour = _COLOURS[kinds.index(_kind(label)) % len(_COLOURS)]
         axes.barh(at, scores.mean(), height=0.62, color=colour, alpha=0.75, lw=0)
         bounds = statistics.bootstrap_interval(scores)
         if bounds:
             axes.plot(bounds, [at, at], color=plots.INK, lw=1.4)
         axes.plot(scores, [at] * len(scores), "o", ms=3.5, color=plots.INK, mew=0)
     axes.set_yticks(range(len(labels)), labels)
-    axes.set_ylim(len(labels) - 0.4, -0.6)
+    margin = 0.6 + max(0.0, room - len(labels)) / 2
+    axes.set_ylim(len(labels) - 1 + margin, -margin)
     axes.grid(axis="y", visible=False)
     axes.tick_params(axis="y", length=0)
     axes.set_xlabel(_measure(rows))
@@ -117,11 +126,18 @@ def _data_line(axes: Axes, score: float | None, is_curve: bool) -> None:
         line = axes.axhline if is_curve else axes.axvline
         line(score, color=plots.GREY, ls="--", lw=1.3, label="the data")
     if is_curve:
-        axes.legend(loc="best", handlelength=2.0)
+        # Below, where no curve can be.
+        axes.legend(loc="upper center", bbox_to_anchor=(0.5, -0.22), ncols=4)
 
 
-def _colours() -> list[str]:
-    return list(plots.RUN_COLOURS) * 2
+def _tick(x: float) -> str:
+    """1024 stays as it is, 2500 becomes 2.5k."""
+    return f"{x:g}" if x % 100 else plots.short_count(x)
+
+
+def _kind(label: str) -> str:
+    """What bars of one colour share: 'IQL, best of N' is of the kind IQL."""
+    return label.partition(",")[0]
 
 
 def _measure(rows: Sequence[Row]) -> str:

@@ -22,14 +22,14 @@ def table1(longer: str) -> Study:
     arms.insert(-1, _baseline("IQL-1", "iql", "iql_one_parameter"))
     arms.insert(-1, _baseline("%BC", "bc_gaussian", "filtered_bc"))
     orders = [
-        _order("IDQL is above IQL", "IDQL-1", "IQL"),
-        _order("and above IQL with one parameter", "IDQL-1", "IQL-1"),
+        _order("IDQL is above IQL", "IDQL", "IQL"),
+        _order("and above IQL with one parameter", "IDQL", "IQL-1"),
         _order("IQL is above cloning", "IQL", "BC"),
-        _order("IDQL is above filtered cloning", "IDQL-1", "%BC"),
-        _order("the best of N is above the behaviour model", "IDQL-1", "N = 1"),
+        _order("IDQL is above filtered cloning", "IDQL", "%BC"),
+        _order("the best of N is above N = 1", "IDQL", "diffusion BC"),
     ]
     if longer:
-        orders.append(_order("the longer budget adds", "IDQL-A", "IDQL-1"))
+        orders.append(_order("the longer budget adds", "IDQL-A", "IDQL"))
     return Study("IDQL and others, offline", tuple(arms), tuple(orders))
 
 
@@ -44,8 +44,8 @@ def table4() -> Study:
         _baseline("BC, best of N", "bc_gaussian", "gaussian_resampling", many=True),
         _baseline("%BC", "bc_gaussian", "filtered_bc"),
     )
-    others = [a.marks[0].label for a in arms[1:]] + ["N = 1"]
-    orders = tuple(_order(f"IDQL is above {x}", "IDQL-1", x) for x in others)
+    others = [a.marks[0].label for a in arms[1:]] + ["diffusion BC"]
+    orders = tuple(_order(f"IDQL is above {x}", "IDQL", x) for x in others)
     return Study("The family on one critic", arms, orders)
 
 
@@ -53,8 +53,8 @@ def table5() -> Study:
     """Mazes: IDQL, IQL and cloning."""
     arms = (_idql(), _baseline("IQL", "iql"), _baseline("BC", "bc_gaussian"))
     orders = (
-        _order("IDQL is above IQL", "IDQL-1", "IQL"),
-        _order("the best of N is above the behaviour model", "IDQL-1", "N = 1"),
+        _order("IDQL is above IQL", "IDQL", "IQL"),
+        _order("the best of N is above N = 1", "IDQL", "diffusion BC"),
     )
     return Study("Mazes, offline", arms, orders)
 
@@ -82,7 +82,7 @@ def figure9() -> Study:
         return Arm(label, (mark,), gin_params=params, mode=mode)
 
     arms = (
-        Arm("offline", (Mark(Panel("before"), "offline"),)),
+        Arm("offline", ()),
         arm("max", "max"),
         arm("imp", "imp"),
         arm("control", "max", "finetune.offline_fraction = 1.0"),
@@ -101,8 +101,8 @@ def figure9() -> Study:
 
 
 def _idql() -> Arm:
-    one = Mark(_ALL, "N = 1", None, "argmax", 1)
-    return Arm("idql", (Mark(_ALL, "IDQL-1"), one))
+    one = Mark(_ALL, "diffusion BC", None, "argmax", 1)
+    return Arm("idql", (Mark(_ALL, "IDQL"), one))
 
 
 def _baseline(label: str, *files: str, many: bool = False) -> Arm:

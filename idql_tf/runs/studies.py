@@ -1,7 +1,8 @@
 """Runs a study: every arm on every task, one after the other.
 
-Each is a process of its own and an ordinary run of launch/train.py or launch/finetune.py, which other scripts
-take. What is finished is not repeated, so the same command goes on.
+Each is a process of its own and an ordinary run of launch/train.py or
+launch/finetune.py, which other scripts take. What is finished is not repeated, so the
+same command goes on.
 """
 
 from __future__ import annotations
