@@ -79,6 +79,8 @@ def register() -> None:
     import idql_tf.critic.updates
     import idql_tf.data
     import idql_tf.environments.collect
+    import idql_tf.experiments.ablations
+    import idql_tf.experiments.tables
     import idql_tf.extraction
     import idql_tf.online.settings
     import idql_tf.runs.evaluation
@@ -90,10 +92,11 @@ def current() -> str:
     """The bindings in force, in an order that does not depend on the files.
 
     Where a run is computed, and beside which others, is no part of what it computes:
-    `cluster` and `sweep` are left out.
+    `cluster`, `sweep`, `study` and the studies are left out.
     """
     text = gin.config_str()
-    return re.sub(r"# Parameters for (cluster|sweep):\n(.+\n)+\n?", "", text)
+    others = r"(.+/)?(cluster|sweep|study|figure\d|table\d)"
+    return re.sub(rf"# Parameters for {others}:\n(.+\n)+\n?", "", text)
 
 
 def _read(name: str) -> str:

@@ -132,14 +132,14 @@ def comparison(runs: Sequence[RunFiles]) -> str | None:
                     name = run.name.replace("$", r"\$")  # Else the start of a formula.
                     label = f"{name}, N = {method.num_candidates}"
                     _curve(axes, run, method, column, colour, label, style, thin=False)
-        axes.set_ylabel(_LABELS[column])
+        axes.set_ylabel(LABELS[column])
         _updates_axis(axes, _steps_name(runs))
         handles, labels = axes.get_legend_handles_labels()
         figure.legend(handles, labels, loc="outside upper left", ncols=2)
         return to_svg(figure)
 
 
-_LABELS = {
+LABELS = {
     "normalized_score": "normalised score (0–100)",
     "return": "return per episode",
 }
@@ -149,7 +149,7 @@ def measured(run: RunFiles) -> tuple[str, str]:
     """The column a run is judged by and its axis label."""
     known = np.isfinite(run.evaluations["normalized_score"]).any()
     column = "normalized_score" if known else "return"
-    return column, _LABELS[column]
+    return column, LABELS[column]
 
 
 _PANELS = (

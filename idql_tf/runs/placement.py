@@ -8,9 +8,9 @@ from typing import Any
 
 import gin
 
+from idql_tf import tasks
 from idql_tf.errors import UserError, check_count, check_number, check_seeds
 
-_KEYS = {"dataset", "env_id", "gin_files", "gin_params"}
 _MODES = ("", "max", "imp")
 
 
@@ -71,28 +71,7 @@ class Sweep:
         if self.finetune:
             check_count("sweep.num_env_steps", self.num_env_steps)
         check_seeds("sweep.seeds", self.seeds)
-        if not isinstance(self.tasks, Mapping):
-            raise UserError(
-                f"sweep.tasks is {self.tasks!r:.60}; expected a dict of tasks; see "
-                "gin/sweeps/mazes.gin"
-            )
-        if not self.tasks:
-            raise UserError(
-                "the sweep has no tasks; expected some; see gin/sweeps/mazes.gin"
-            )
-        for name, task in self.tasks.items():
-            if not isinstance(task, Mapping):
-                raise UserError(
-                    f"sweep.tasks: {name!r} is {task!r:.60}; expected a dict with "
-                    "'dataset'"
-                )
-            if not str(name).replace("-", "").replace("_", "").isalnum():
-                raise UserError(f"sweep.tasks: {name!r} is no name for a directory")
-            if "dataset" not in task or set(task) - _KEYS:
-                raise UserError(
-                    f"sweep.tasks: {name!r} has {sorted(task)}; expected 'dataset' "
-                    f"and nothing but {sorted(_KEYS)}"
-                )
+        tasks.check("sweep.tasks", self.tasks, "gin/sweeps/mazes.gin")
 
     def groups(self) -> list[tuple[int, ...]]:
         """The seeds of each run of a task."""

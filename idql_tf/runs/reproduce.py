@@ -10,8 +10,10 @@ from idql_tf.cli import EXIT_DONE
 from idql_tf.errors import UserError
 from idql_tf.experiments import claims, figure1, figure2, figure3
 from idql_tf.quiet import start_compiler
+from idql_tf.runs import studies
 
-# What each budget reads, the last winning.
+_FIGURES = {"figure1": figure1, "figure2": figure2, "figure3": figure3}
+# What each budget reads of gin/experiments, the last winning.
 _FILES = {
     "paper": ("paper",),
     "cpu": ("paper", "cpu"),
@@ -29,21 +31,23 @@ def reproduce(
     """Runs an experiment and writes its picture, its numbers and its verdict.
 
     Args:
-      name: a module of `idql_tf.experiments` with a function `run`.
-      output: folder for NAME.png, NAME.csv and NAME.json; they are replaced.
-      budget: 'quick', 'cpu' or 'paper': gin/experiments/BUDGET.gin.
+      name: 'figure1', 'figure2' or 'figure3', which train here, or one of
+        `studies.STUDIES`, which trains runs.
+      output: folder for NAME.png, NAME.csv and NAME.json; they are replaced. A study's
+        runs are kept in NAME-runs, and gone on with.
+      budget: 'quick', 'cpu' or 'paper': gin/experiments/BUDGET.gin, of a study
+        gin/studies/BUDGET.gin.
       gin_files: read after it.
       gin_params: read last.
 
     Returns:
-      The exit code: 0, whether the claims hold or not.
+      The exit code: 0, whether the claims hold or not; 75 when a study was stopped by
+      a signal after saving.
 
     Raises:
-      UserError: the output is no folder, or a setting cannot be used.
+      UserError: the output is no folder, or data or a setting cannot be used.
+      Failure: a run of a study failed.
     """
-    run = {"figure1": figure1, "figure2": figure2, "figure3": figure3}[name].run
-    files = [f"gin/experiments/{one}.gin" for one in _FILES[budget]]
-    config.load([*files, *gin_files], gin_params)
     folder = pathlib.Path(output)
     try:
         folder.mkdir(parents=True, exist_ok=True)
@@ -52,8 +56,14 @@ def reproduce(
         raise UserError(
             f"--output cannot be made ({reason:.120}); name another"
         ) from error
-    start_compiler()
-    result = run()
-    print(claims.write(result, name, folder))
+    if name in studies.STUDIES:
+        code = studies.run(name, folder, budget, gin_files, gin_params)
+        if code != EXIT_DONE:
+            return code
+    else:
+        files = [f"gin/experiments/{one}.gin" for one in _FILES[budget]]
+        config.load([*files, *gin_files], gin_params)
+        start_compiler()
+        print(claims.write(_FIGURES[name].run(), name, folder))
     print(f"{folder / name}.png, .csv and .json")
     return EXIT_DONE
