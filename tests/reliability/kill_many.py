@@ -35,6 +35,13 @@ import survival  # noqa: E402
 import tiny_run  # noqa: E402
 
 SEEDS = "--seeds=0,4"
+TRAIN = [
+    *tiny_run.SMALL,
+    "LnResnet.num_blocks=1",
+    "Behavior.num_diffusion_steps=2",
+    "train.episodes=1",
+    "evaluate.methods=(('argmax', 4),)",
+]
 FINETUNE = [
     "finetune.num_environments=2",
     "finetune.num_candidates=4",
@@ -46,7 +53,6 @@ FINETUNE = [
     "finetune.checkpoint_every=40",
     "finetune.evaluate_every=400",
     "finetune.episodes=1",
-    "evaluate.methods=(('argmax', 4),)",
 ]
 ENV_STEPS = 800
 
@@ -99,10 +105,9 @@ _BLINK_SECONDS = 0.03
 class Program:
     """A script that runs, and what it prints."""
 
-    def __init__(self, command: list[str]) -> None:
-        self._folder = pathlib.Path(tempfile.mkdtemp(prefix="printed-"))
+    def __init__(self, command: list[str], folder: pathlib.Path) -> None:
+        self._folder = pathlib.Path(tempfile.mkdtemp(prefix="printed-", dir=folder))
         self._process = tiny_run.start_warm(command, self._folder)
-        self.began = time.monotonic()
 
     def said(self, fd: int = 1) -> str:
         file = self._folder / str(fd)
@@ -158,9 +163,9 @@ class Jobs:
 
     def command(self, job: str, run_dir: pathlib.Path) -> list[str]:
         if job == "train":
-            return tiny_run.train(self._maze, run_dir, SEEDS)
+            return tiny_run.train(self._maze, run_dir, SEEDS, params=TRAIN)
         if job == "evaluate":
-            how = ["--episodes=2", "--extraction=implicit", "--num_candidates=8"]
+            how = ["--episodes=1", "--extraction=implicit", "--num_candidates=8"]
             return tiny_run.script("evaluate.py", f"--run_dir={run_dir}", *how)
         flags = [f"--run_dir={self.whole['train']}", f"--output_dir={run_dir}"]
         flags += ["--mode=imp", f"--num_env_steps={ENV_STEPS}"]
@@ -168,7 +173,7 @@ class Jobs:
 
     def _measure(self, job: str) -> None:
         run_dir = self.whole[job]
-        program = Program(self.command(job, run_dir))
+        program = Program(self.command(job, run_dir), self.folder)
         # Saving is begun many times, and soon over.
         stages = [n for n, s in STAGES.items() if s.job == job and s.share]
         begun = []
@@ -183,27 +188,29 @@ class Jobs:
             print(f"{name} takes {last - first:.1f} s", flush=True)
 
 
-def play(jobs: Jobs, job: str, name: str, stages: list[str], chance: random.Random):
+def play(
+    jobs: Jobs, job: str, name: str, stages: list[str], chance: random.Random
+) -> tuple[list[str], str | None]:
     """One round; gives the stages in which there was a kill, and what went wrong."""
     run_dir = jobs.prepare(job, name)
     command = jobs.command(job, run_dir)
     killed: list[str] = []
     kept = survival.Kept(run_dir)
-    for name in sorted(stages, key=list(STAGES).index):
-        stage = STAGES[name]
-        program = Program(command)
-        seconds = jobs.seconds.get(name, _BLINK_SECONDS)
+    for aim in sorted(stages, key=list(STAGES).index):
+        stage = STAGES[aim]
+        program = Program(command, jobs.folder)
+        seconds = jobs.seconds.get(aim, _BLINK_SECONDS)
         pause = chance.random() * (stage.share * seconds or _BLINK_SECONDS)
         if program.wait_until(lambda said, s=stage: s.begun(run_dir, said)):
             time.sleep(pause)
         if program.is_alive():
             program.end(kill=True)
-            killed.append(name)
+            killed.append(aim)
             if job == "finetune":
                 kept.note()
         elif program.end() != 0:
             return killed, f"started again after {killed}: {program.error()}"
-    program = Program(command)
+    program = Program(command, jobs.folder)
     if program.end() != 0:
         return killed, f"started again after {killed}: {program.error()}"
     try:
