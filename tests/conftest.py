@@ -1,6 +1,9 @@
+import contextlib
 import os
 import pathlib
+import shutil
 import socket
+import subprocess
 
 import pytest
 import tiny_run
@@ -76,3 +79,25 @@ def unused_port() -> int:
     with socket.socket() as found:
         found.bind(("localhost", 0))
         return found.getsockname()[1]
+
+
+@pytest.fixture
+def small_disk(tmp_path):
+    """A file system of 16 MB, and a function that fills it."""
+    folder = tmp_path / "disk"
+    folder.mkdir()
+    mount = ["mount", "-t", "tmpfs", "-o", "size=16m", "tmpfs", str(folder)]
+    if (
+        shutil.which("mount") is None
+        or subprocess.run(mount, capture_output=True).returncode
+    ):
+        pytest.skip("no right to mount a small file system")
+
+    def fill():
+        with contextlib.suppress(OSError), open(folder / "filler", "wb", 0) as file:
+            while True:
+                file.write(bytes(4_096))
+        return folder / "filler"
+
+    yield folder, fill
+    subprocess.run(["umount", "-l", str(folder)], check=True)

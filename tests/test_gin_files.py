@@ -24,6 +24,7 @@ from idql_tf.online import settings as finetune
 from idql_tf.runs.directory import Run
 from idql_tf.runs.evaluation import Evaluator
 from idql_tf.training import offline
+from idql_tf.training.divergence import Guard
 from idql_tf.training.learner import IdqlLearner
 
 FILES = sorted(str(p.relative_to(REPOSITORY)) for p in REPOSITORY.glob("gin/**/*.gin"))
@@ -62,6 +63,7 @@ def test_base_binds_every_parameter_it_can():
         Evaluator: "evaluate",
         finetune.Settings: "finetune",
         extraction.configured_temperature: "extract",
+        Guard: "divergence",
     }
     given = {
         **dict.fromkeys((Critic, Behavior, LnResnet, Mlp, IdqlLearner), networks),
@@ -72,6 +74,7 @@ def test_base_binds_every_parameter_it_can():
         schedules.linear: {"num_steps"},
         Evaluator: {"run", "learner", "console", "stop", "phase"},
         finetune.Settings: set(),
+        Guard: {"path", "learner", "drawn", "rewards"},
         extraction.configured_temperature: set(),
     }
     for configurable, passed in given.items():

@@ -17,9 +17,7 @@ from idql_tf.critic.updates import Critic, CriticBatch
 from idql_tf.errors import UserError, check_count
 from idql_tf.policies import IdqlPolicy
 from idql_tf.policies.spaces import Spaces
-
-# Squares of gradients stay finite.
-_LARGEST = 1e9
+from idql_tf.training.divergence import LARGEST
 
 
 class IdqlLossInfo(NamedTuple):
@@ -203,7 +201,7 @@ class IdqlAgent(tf_agent.TFAgent):
         )
         # One such row would turn every weight into NaN, for good.
         checked = (
-            _within(x, f"{name} of a batch not finite, or beyond {_LARGEST:g}")
+            _within(x, f"{name} of a batch not finite, or beyond {LARGEST:g}")
             for name, x in zip(batch._fields, batch, strict=True)
         )
         return CriticBatch(*(x[None] for x in checked))
@@ -233,7 +231,7 @@ class IdqlAgent(tf_agent.TFAgent):
         self, metrics: dict[str, tf.Tensor], behavior_loss: tf.Tensor
     ) -> tf_agent.LossInfo:
         extra = IdqlLossInfo(
-            behavior_loss=behavior_loss[0], **{k: v[0] for k, v in metrics.items()}
+            behavior_loss=behavior_loss[0], **{k: metrics[k][0] for k in Critic.METRICS}
         )
         loss = extra.v_loss + extra.q_loss + extra.behavior_loss
         return tf_agent.LossInfo(loss, extra)
@@ -258,7 +256,7 @@ class IdqlAgent(tf_agent.TFAgent):
 def _within(x: tf.Tensor, message: str) -> tf.Tensor:
     """Passes on what is finite and not so large that a squared gradient overflows."""
     # Of NaN the comparison is false.
-    check = tf.debugging.assert_less_equal(tf.abs(x), _LARGEST, message)
+    check = tf.debugging.assert_less_equal(tf.abs(x), LARGEST, message)
     with tf.control_dependencies([] if check is None else [check]):
         return tf.identity(x)
 

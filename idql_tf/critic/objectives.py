@@ -129,6 +129,10 @@ class Exponential:
         cap = tf.constant(math.log(self.max_exponential), z.dtype)
         return self.alpha * tf.math.expm1(tf.minimum(z, cap))
 
+    def is_capped(self, u: tf.Tensor) -> tf.Tensor:
+        """Returns where exp(alpha u) is above the cap, bool."""
+        return self.alpha * tf.convert_to_tensor(u) > math.log(self.max_exponential)
+
     def implicit_weight(self, u: tf.Tensor) -> tf.Tensor:
         """Returns alpha |exp(alpha u) - 1| / |u|, alpha^2 at zero (IDQL eq. 12)."""
         u = tf.convert_to_tensor(u)

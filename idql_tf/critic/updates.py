@@ -9,7 +9,7 @@ import gin
 import tensorflow as tf
 
 from idql_tf.critic.networks import QNetwork, VNetwork
-from idql_tf.critic.objectives import Objective
+from idql_tf.critic.objectives import Exponential, Objective
 from idql_tf.errors import UserError, check_count, check_number
 from idql_tf.nn.adam import Adam, move_towards
 from idql_tf.nn.dense import weighted_mean
@@ -74,7 +74,7 @@ class Critic(tf.Module):
         for width in hidden_dims:
             check_count("a width of Critic.hidden_dims", width)
         self.objective, self.observation_size = objective, observation_size
-        self._discount, self._target_rate = discount, target_rate
+        self.discount, self._target_rate = discount, target_rate
         self._learning_rate = learning_rate
         sizes = (observation_size, action_size, hidden_dims, seeds, num_q)
         self.q = QNetwork(*sizes)
@@ -86,6 +86,12 @@ class Critic(tf.Module):
         self.value = VNetwork(observation_size, hidden_dims, seeds, value_layer_norm)
         self.q_optimizer = Adam(self.q.trainable_variables)
         self.value_optimizer = Adam(self.value.trainable_variables)
+
+    @property
+    def metrics(self) -> tuple[str, ...]:
+        """What `update` returns: the METRICS, and what the objective adds to them."""
+        added = isinstance(self.objective, Exponential)
+        return self.METRICS + ("capped_share",) * added
 
     def advantage(self, observations: tf.Tensor, actions: tf.Tensor) -> tf.Tensor:
         """Minimum target Q - V, [S, B], of [S, B, D] and [S, B, A]."""
@@ -103,12 +109,15 @@ class Critic(tf.Module):
             "v_mean": tf.reduce_mean(v, -1),
             "advantage_stddev": tf.math.reduce_std(q - v, -1),
         }
+        if isinstance(self.objective, Exponential):
+            capped = tf.cast(self.objective.is_capped(q - v), tf.float32)
+            statistics["capped_share"] = tf.reduce_mean(capped, -1)
         return loss, statistics
 
     def q_loss(self, batch: CriticBatch) -> tf.Tensor:
         """Mean over members and batch of (Q - r - discount mask V(s'))^2, [S]."""
         v_next = self.value(batch.next_observations)
-        target = batch.rewards + self._discount * batch.masks * v_next
+        target = batch.rewards + self.discount * batch.masks * v_next
         q = self.q(batch.observations, batch.actions)
         error = q - tf.stop_gradient(target)[:, None]
         return weighted_mean(tf.reduce_mean(tf.square(error), 1), batch.weights)
@@ -122,7 +131,7 @@ class Critic(tf.Module):
         """One V step, one Q step on the new V, one target step.
 
         Returns:
-          The METRICS, [S] each; losses are those before the step.
+          The `metrics`, [S] each; losses are those before the step.
         """
         variables = self.value.trainable_variables
         with tf.GradientTape(watch_accessed_variables=False) as tape:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable
 
 import numpy as np
@@ -18,8 +19,9 @@ from idql_tf.replay.layout import Item, pack
 from idql_tf.replay.mirror import Mirror
 from idql_tf.replay.weights import DONE
 from idql_tf.training.checkpoints import Checkpoints
+from idql_tf.training.divergence import Guard
 from idql_tf.training.learner import IdqlLearner
-from idql_tf.training.metrics import MetricsLog, check_finite
+from idql_tf.training.metrics import MetricsLog
 from idql_tf.training.offline import Stopped, StopSignals, progress_bar
 
 # Steps whose updates are run in one call, where more are waiting: SIGTERM waits for it.
@@ -74,6 +76,7 @@ def finetune(
     settings: Settings,
     num_env_steps: int,
     checkpoints: Checkpoints,
+    guard: Guard,
     log: MetricsLog,
     evaluate: Callable[[int], None],
     console: Console,
@@ -90,6 +93,7 @@ def finetune(
       settings: budget and rhythm.
       num_env_steps: environment steps of each seed in all.
       checkpoints: of the learner.
+      guard: of the learner.
       log: where metrics go.
       evaluate: called with the step wherever an evaluation is due, and at the start;
         must not repeat work already recorded.
@@ -102,7 +106,8 @@ def finetune(
       Stopped: a signal came; everything is saved.
       ReplayTimeout: no experience comes; everything is saved.
       Failure: nothing can be saved.
-      FloatingPointError: a loss or an action became non-finite.
+      FloatingPointError: the learner diverged, or the environment gave a non-finite
+        number; nothing of that has been saved.
     """
     step = start = int(learner.env_step)
     updated = [int(learner.critic_step), int(learner.behavior_step)]
@@ -113,6 +118,7 @@ def finetune(
     meter = _Meter(learner, log)
 
     def save() -> None:
+        guard.check_state()
         try:
             meter.write(step)
             # First what the checkpoint will count on.
@@ -142,7 +148,12 @@ def finetune(
         task = progress.add_task("finetuning", total=num_env_steps, completed=start)
         while step < num_env_steps:
             if collect is not None:
-                collect()
+                try:
+                    collect()
+                except FloatingPointError:
+                    # An action of weights that are so since the last update?
+                    guard.check_state()
+                    raise
             steps_left = settings.until_due(step, num_env_steps)
             most = max(1, min(steps_left, _AT_ONCE) // settings.num_environments)
             try:
@@ -151,11 +162,14 @@ def finetune(
                 save()
                 raise
             meter.add_items(items, step)
+            for item in items:
+                guard.allow(item["rewards"])
             step += len(items) * settings.num_environments
             due = [b + d for b, d in zip(before, settings.due(step), strict=True)]
             counts = [d - u for d, u in zip(due, updated, strict=True)]
             if any(counts):
-                meter.add_updates(updates.train(*counts), step)
+                take = functools.partial(updates.train, *counts)
+                meter.add_updates(guard.watch(take))
             updated = due
             learner.env_step.assign(step)
             progress.update(task, completed=step)
@@ -183,10 +197,8 @@ class _Meter:
         # Of every seed: (undiscounted raw return, steps) of the episodes that ended.
         self._episodes: list[list[tuple[float, float]]] = [[] for _ in learner.seeds]
 
-    def add_updates(self, metrics: dict[str, tf.Tensor], step: int) -> None:
-        found = {name: value.numpy() for name, value in metrics.items()}
-        check_finite(found, self._learner.seeds, step)
-        self._updates.append(found)
+    def add_updates(self, metrics: dict[str, np.ndarray]) -> None:
+        self._updates.append(metrics)
 
     def add_items(self, items: list[Item], step: int) -> None:
         for item in items:

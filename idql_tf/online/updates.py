@@ -9,7 +9,8 @@ from idql_tf.nn import dense, randomness
 from idql_tf.replay.layout import offline_part
 from idql_tf.replay.mirror import Mirror
 from idql_tf.training.arrays import DeviceArrays, critic_batch
-from idql_tf.training.learner import IdqlLearner, Metrics, run_block, taken
+from idql_tf.training.blocks import Metrics, checked, run_block
+from idql_tf.training.learner import Drawn, IdqlLearner
 
 
 class FinetuneUpdates(tf.Module):
@@ -42,7 +43,7 @@ class FinetuneUpdates(tf.Module):
     def train(self, critic_updates: int, behavior_updates: int) -> Metrics:
         """Takes the updates in one compiled call; as `IdqlLearner.train`."""
         counts = tf.constant([critic_updates, behavior_updates], tf.int32)
-        return taken(self._block(counts), counts)
+        return checked(self._block(counts), counts, self._learner)
 
     def _train(self, counts: tf.Tensor) -> Metrics:
         learner = self._learner
@@ -61,25 +62,43 @@ class FinetuneUpdates(tf.Module):
             update_critic,
             update_behavior,
             counts,
-            len(learner.seeds),
-            in_turns=learner.behavior_weight is not None,
+            learner,
         )
+
+    def drawn(self, room: str, update: int) -> Drawn:
+        """What an update is trained on, as long as the mirror is as it was then."""
+        parts = self._critic_parts if room == "critic" else self._behavior_parts
+        step = tf.constant(update, tf.int64)
+        offline, online = self._choose(room, step, *parts)
+        numbers = [tf.cast(x, tf.int64) for x in offline]
+        numbers += [self._mirror.numbers(x) for x in online]
+        batch = self._draw(room, step, *parts)
+        return Drawn(batch, tf.concat(numbers, axis=1), parts[0])
 
     def _draw(
         self, room: str, step: tf.Tensor, offline: int, online: int
     ) -> CriticBatch:
         """Draws [S, offline + online, ...], the offline transitions first."""
-        batches = []
+        transitions, places = self._choose(room, step, offline, online)
+        batches = [critic_batch(self._arrays, chosen) for chosen in transitions]
+        batches += [self._mirror.at(chosen) for chosen in places]
+        columns = zip(*(batch[:5] for batch in batches), strict=True)
+        return CriticBatch(*(tf.concat(parts, axis=1) for parts in columns))
+
+    def _choose(
+        self, room: str, step: tf.Tensor, offline: int, online: int
+    ) -> tuple[list[tf.Tensor], list[tf.Tensor]]:
+        """Transitions [S, offline] and places in the mirror [S, online], or none."""
+        transitions, places = [], []
         if offline:
             pool = self._arrays.train
             keys = randomness.keys(self._seeds, f"{room}/offline", step)
             chosen = randomness.integers(keys, [offline], tf.shape(pool)[0])
-            batches.append(critic_batch(self._arrays, tf.gather(pool, chosen)))
+            transitions.append(tf.gather(pool, chosen))
         if online:
             keys = randomness.keys(self._seeds, f"{room}/online", step)
-            batches.append(self._mirror.draw(keys, online))
-        columns = zip(*(batch[:5] for batch in batches), strict=True)
-        return CriticBatch(*(tf.concat(parts, axis=1) for parts in columns))
+            places.append(self._mirror.choose(keys, online))
+        return transitions, places
 
 
 def _parts(batch_size: int, offline_fraction: float) -> tuple[int, int]:

@@ -55,10 +55,22 @@ class Mirror(tf.Module):
         Returns:
           A batch [S, B, ...].
         """
+        return self.at(self.choose(keys, batch_size))
+
+    def choose(self, keys: tf.Tensor, batch_size: int) -> tf.Tensor:
+        """Places int32 [S, B] of what `draw` draws."""
         size = tf.cast(self.size, tf.int32)
-        chosen = randomness.integers(keys, [batch_size], size)
+        return randomness.integers(keys, [batch_size], size)
+
+    def numbers(self, places: tf.Tensor) -> tf.Tensor:
+        """Of transitions at places [S, B]: how many came before each, int64."""
+        last = self.inserted - 1
+        return last - (last - tf.cast(places, tf.int64)) % self.capacity
+
+    def at(self, places: tf.Tensor) -> CriticBatch:
+        """Transitions [S, B, ...] at places [S, B]."""
         first = tf.range(self._num_seeds)[:, None] * self.capacity
-        rows = tf.gather(self._rows, first + chosen)
+        rows = tf.gather(self._rows, first + places)
         parts = dict(zip(COLUMNS, tf.split(rows, self._widths, axis=-1), strict=True))
         parts["rewards"] = parts["rewards"][..., 0]
         parts["masks"] = parts["masks"][..., 0]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import pathlib
 from collections.abc import Callable, Sequence
 from typing import TypeVar
@@ -21,6 +22,7 @@ from idql_tf.runs.evaluation import Evaluator, Method
 from idql_tf.training import arrays, offline
 from idql_tf.training.arrays import DeviceArrays
 from idql_tf.training.checkpoints import Checkpoints
+from idql_tf.training.divergence import Guard
 from idql_tf.training.learner import IdqlLearner
 from idql_tf.training.metrics import MetricsLog
 from idql_tf.training.offline import Stopped, StopSignals
@@ -55,12 +57,14 @@ def train(
     placed = arrays.to_device(
         transitions, rule, settings.validation_fraction, settings.best_fraction
     )
+    drawn = functools.partial(learner.drawn, placed)
+    guard = configured(lambda: Guard(path, learner, drawn, placed.rewards.numpy()))
     directory.begin(run, transitions, evaluator.methods)
     with run.locked(), stop:
         # From here the device's copy is the only one.
         del transitions
         try:
-            _train(run, learner, placed, settings, evaluator, console, stop)
+            _train(run, learner, placed, settings, guard, evaluator, console, stop)
         except Stopped as stopped:
             console.print(f"{stopped}; run the same command again to go on")
             return EXIT_RESUMABLE
@@ -75,6 +79,7 @@ def _train(
     learner: IdqlLearner,
     placed: DeviceArrays,
     settings: offline.Settings,
+    guard: Guard,
     evaluator: Evaluator,
     console: Console,
     stop: StopSignals,
@@ -91,7 +96,17 @@ def _train(
         if run.info.env_spec is not None:
             evaluator.evaluate(step, settings.episodes)
 
-    offline.train(learner, placed, settings, checkpoints, log, evaluate, console, stop)
+    offline.train(
+        learner,
+        placed,
+        settings,
+        checkpoints,
+        guard,
+        log,
+        evaluate,
+        console,
+        stop,
+    )
 
 
 def evaluate(

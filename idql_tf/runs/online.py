@@ -22,13 +22,14 @@ from idql_tf.online.updates import FinetuneUpdates
 from idql_tf.replay import loading, tables
 from idql_tf.replay.feed import Feed
 from idql_tf.replay.journal import Journal, Rows
-from idql_tf.replay.layout import Sizes
+from idql_tf.replay.layout import Sizes, unpack
 from idql_tf.replay.library import reverb
 from idql_tf.replay.mirror import Mirror
 from idql_tf.runs import directory, jobs
 from idql_tf.runs.directory import Run
 from idql_tf.runs.evaluation import Evaluator, compile_policy
 from idql_tf.training import arrays, offline
+from idql_tf.training.divergence import Guard
 from idql_tf.training.learner import IdqlLearner
 from idql_tf.training.metrics import MetricsLog
 from idql_tf.training.offline import Stopped, StopSignals
@@ -130,16 +131,18 @@ class Finetuning:
         # Room for no more than will come.
         capacity = min(settings.capacity, num_env_steps + settings.num_environments)
         self._mirror = Mirror(self.sizes, capacity)
-        self._updates = FinetuneUpdates(
-            self.learner,
-            arrays.to_device(
-                self.transitions,
-                self.run.rule,
-                offline_settings.validation_fraction,
-                offline_settings.best_fraction,
-            ),
-            self._mirror,
-            settings.offline_fraction,
+        placed = arrays.to_device(
+            self.transitions,
+            self.run.rule,
+            offline_settings.validation_fraction,
+            offline_settings.best_fraction,
+        )
+        self._updates = updates = FinetuneUpdates(
+            self.learner, placed, self._mirror, settings.offline_fraction
+        )
+        rewards = placed.rewards.numpy()
+        self._guard = jobs.configured(
+            lambda: Guard(path, self.learner, updates.drawn, rewards)
         )
         with source.locked(to_read=True):
             jobs.restore_trained(source, self.learner, self.console)
@@ -190,6 +193,7 @@ class Finetuning:
         if rows is not None:
             self._mirror.inserted.assign(start - len(rows.packed))
             self._mirror.append(rows.packed)
+            self._guard.allow(unpack(rows.packed, self.sizes)["rewards"])
             self.feed.know(rows.origins)
             self.console.print(
                 f"resuming at environment step {start:,} of {self._num_env_steps:,}"
@@ -213,6 +217,7 @@ class Finetuning:
             self.settings,
             self._num_env_steps,
             self._checkpoints,
+            self._guard,
             self._log,
             lambda step: self.evaluator.evaluate(step, self.settings.episodes),
             self.console,

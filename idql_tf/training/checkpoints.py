@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 import pathlib
+import shutil
 
 import tensorflow as tf
 
@@ -13,9 +16,13 @@ from idql_tf.training.learner import IdqlLearner
 # A damaged file reaches Python as any of these, by the place of the damage.
 _UNREADABLE = (
     tf.errors.OpError,
+    ArithmeticError,
     AssertionError,
-    IndexError,
+    AttributeError,
+    LookupError,
+    OSError,
     RuntimeError,
+    TypeError,
     ValueError,
 )
 
@@ -23,8 +30,14 @@ _UNREADABLE = (
 class Checkpoints:
     """The last k checkpoints of a learner, each complete or absent.
 
-    TensorFlow writes the data, then the index, then renames the `checkpoint`
-    file that names them: a kill at any moment leaves the previous one in force.
+    A checkpoint is TensorFlow's step-N.index and data file, and step-N.json with their
+    sizes and SHA-256 checksums. All are written aside and synced to the disk, then
+    moved into place: checksums, data, and last the index, which says that the
+    checkpoint is there. So a kill or a power cut at any moment leaves the new one
+    whole, or the previous one in force; nothing is removed before the new one is there.
+
+    One without step-N.json is an older version's: TensorFlow's own checksums, of
+    each tensor, must do.
 
     Args:
       directory: where they are kept.
@@ -38,47 +51,76 @@ class Checkpoints:
     def __init__(
         self, directory: pathlib.Path, learner: IdqlLearner, keep: int | None
     ) -> None:
-        self._learner = learner
+        self._learner, self._directory, self._keep = learner, directory, keep
         self._checkpoint = tf.train.Checkpoint(learner=learner)
-        self._directory = directory
+        # Made by its first use; every version's checkpoints have it.
+        self._checkpoint.save_counter.assign(0)
+        self._newest: int | None = None
+        self._lost: list[int] = []
         self.skipped: list[str] = []
         files.check_plain(directory)
         if keep is None:
             return
         try:
-            if not _state_is_sound(directory):
-                # It names the checkpoints; the next one makes it anew.
-                (directory / "checkpoint").unlink(missing_ok=True)
-            self._manager = tf.train.CheckpointManager(
-                self._checkpoint, str(directory), keep, checkpoint_name="step"
-            )
-        except (OSError, tf.errors.OpError) as error:
+            directory.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
             raise UserError(
                 f"{directory} cannot hold checkpoints ({error!s:.120}); restore the "
                 "folder, or move away what has its place"
             ) from error
 
     def save(self) -> None:
-        """Writes a checkpoint named by the step."""
-        self._manager.save(checkpoint_number=self._step())
+        """Writes a checkpoint named by the step, then removes what is not to be kept.
+
+        Raises:
+          OSError, tf.errors.OpError: it cannot be written; the others are untouched.
+        """
+        step = self._step()
+        if step == self._newest:
+            return
+        aside = self._directory / ".partial"
+        shutil.rmtree(aside, ignore_errors=True)
+        try:
+            aside.mkdir()
+            self._checkpoint.write(str(aside / _name(step)))
+            # A damaged one in its place would be taken for it.
+            self._remove(step)
+            self._lost = [number for number in self._lost if number != step]
+            written = sorted(aside.iterdir())  # The index is behind the data.
+            files.write_atomically(
+                self._directory / f"{_name(step)}.json",
+                json.dumps({path.name: _record(path) for path in written}, indent=1),
+            )
+            for path in written:
+                files.sync(path)
+                path.rename(self._directory / path.name)
+            files.sync(self._directory)
+        finally:
+            shutil.rmtree(aside, ignore_errors=True)
+        self._newest = step
+        # For `tf.train.latest_checkpoint`.
+        files.write_atomically(
+            self._directory / "checkpoint", f'model_checkpoint_path: "{_name(step)}"\n'
+        )
+        self._clean(step)
 
     def _step(self) -> int:
         """Critic updates and environment steps: online some come without the other."""
         return int(self._learner.critic_step) + int(self._learner.env_step)
 
-    def _written(self) -> list[str]:
-        """Checkpoints in the directory, newest first.
+    def _written(self) -> list[int]:
+        """Steps of the checkpoints in the directory, newest first.
 
         Listed by name: the `checkpoint` file that names them may be gone, and a
         run that then began anew would overwrite what is there.
         """
-        indices = self._directory.glob("step-*.index")
-        steps = [path.stem.removeprefix("step-") for path in indices]
-        numbers = sorted((int(s) for s in steps if s.isdecimal()), reverse=True)
-        return [str(self._directory / f"step-{number}") for number in numbers]
+        numbers = map(_number, self._directory.glob("step-*.index"))
+        return sorted((n for n in numbers if n is not None), reverse=True)
 
     def restore(self) -> int | None:
-        """Loads the newest checkpoint that can be read; `skipped` names the others.
+        """Loads the newest checkpoint that is whole; `skipped` names the others.
+
+        Files are compared with their checksums before any of them is loaded.
 
         Returns:
           The step reached, or None if there is no checkpoint.
@@ -86,14 +128,18 @@ class Checkpoints:
         Raises:
           UserError: there are checkpoints and none fits or can be read.
         """
-        for path in self._written():
+        for number in self._written():
             try:
-                status = self._checkpoint.restore(path)
-                status.assert_existing_objects_matched().assert_consumed()
-                return self._step()
+                reason = self._damage(number)
+                if reason is None:
+                    status = self._checkpoint.read(str(self._directory / _name(number)))
+                    status.assert_existing_objects_matched().assert_consumed()
+                    self._newest = self._step()
+                    return self._newest
             except _UNREADABLE as error:
-                reason = str(error).strip().splitlines()[0][:120]
-                self.skipped.append(f"{pathlib.Path(path).name}: {reason}")
+                reason = " ".join(str(error).split())[:120] or type(error).__name__
+            self._lost.append(number)
+            self.skipped.append(f"{_name(number)}: {reason}")
         if self.skipped:
             raise UserError(
                 f"no checkpoint in {self._directory} fits this run "
@@ -101,10 +147,52 @@ class Checkpoints:
             )
         return None
 
+    def _damage(self, number: int) -> str | None:
+        """How a checkpoint differs from its checksums; None where it does not."""
+        checksums = self._directory / f"{_name(number)}.json"
+        if not checksums.exists():
+            return None
+        expected = json.loads(checksums.read_text())
+        found = {p.name: _record(p) for p in self._files(number) if p != checksums}
+        for name in sorted({*expected, *found}):
+            if name not in found:
+                return f"{name} is missing"
+            if found[name] != expected.get(name):
+                size = found[name]["bytes"]
+                return f"{name}, {size:,} bytes, is not what {checksums.name} says"
+        return None
 
-def _state_is_sound(directory: pathlib.Path) -> bool:
-    try:
-        state = tf.train.get_checkpoint_state(str(directory))
-    except (ValueError, tf.errors.OpError):
-        return False
-    return state is not None and bool(state.model_checkpoint_path)
+    def _files(self, number: int) -> list[pathlib.Path]:
+        """Files of one checkpoint, first the index, which says that it is there."""
+        found = self._directory.glob(f"{_name(number)}.*")
+        return sorted(found, key=lambda path: path.suffix != ".index")
+
+    def _remove(self, number: int) -> None:
+        for path in self._files(number):
+            path.unlink()
+
+    def _clean(self, step: int) -> None:
+        """Removes all but the last k; and those of a time that was lost."""
+        sound = [n for n in self._written() if n <= step and n not in self._lost]
+        found = {_number(path) for path in self._directory.glob("step-*.*")}
+        for number in found - set(sound[: self._keep]):
+            if number is not None:
+                self._remove(number)
+        self._lost = []
+
+
+def _name(step: int) -> str:
+    return f"step-{step}"
+
+
+def _number(path: pathlib.Path) -> int | None:
+    digits = path.name.removeprefix("step-").partition(".")[0]
+    return int(digits) if digits.isdecimal() else None
+
+
+def _record(path: pathlib.Path) -> dict[str, int | str]:
+    digest = hashlib.sha256()
+    with open(path, "rb") as file:
+        while block := file.read(1 << 20):
+            digest.update(block)
+    return {"bytes": path.stat().st_size, "sha256": digest.hexdigest()}

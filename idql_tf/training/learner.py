@@ -3,19 +3,30 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import gin
 import tensorflow as tf
 
 from idql_tf.behavior.model import BehaviorModel
 from idql_tf.critic.advantages import WEIGHTS, AdvantageWeight
-from idql_tf.critic.updates import Critic
+from idql_tf.critic.updates import Critic, CriticBatch
 from idql_tf.errors import UserError, check_count
 from idql_tf.nn import dense, randomness
 from idql_tf.training.arrays import DeviceArrays, behavior_batch, critic_batch
+from idql_tf.training.blocks import Metrics, checked, run_block
 
-Metrics = dict[str, tf.Tensor]
+
+class Drawn(NamedTuple):
+    """A batch [S, B, ...] and where its transitions are.
+
+    `numbers` int64 [S, B]: of the first `num_offline` in the dataset, of the others
+    in the order in which they came online.
+    """
+
+    batch: CriticBatch
+    numbers: tf.Tensor
+    num_offline: int
 
 
 @gin.configurable(denylist=["observation_size", "action_size", "seeds"])
@@ -88,9 +99,12 @@ class IdqlLearner(tf.Module):
         Returns:
           Metric means over the block, [S] each, named 'critic/...' and
           'behavior/...'.
+
+        Raises:
+          NotFinite: a loss became non-finite; the block is taken all the same.
         """
         counts = tf.constant([critic_updates, behavior_updates], tf.int32)
-        return taken(self._block(arrays, counts), counts)
+        return checked(self._block(arrays, counts), counts, self)
 
     def validate(self, arrays: DeviceArrays) -> Metrics:
         """Losses on held-out transitions, [S] each; changes nothing.
@@ -104,18 +118,14 @@ class IdqlLearner(tf.Module):
 
     def update_critic(self, arrays: DeviceArrays) -> Metrics:
         """One critic update on a batch drawn from the training part."""
-        chosen = self._draw("critic/batch", self.critic_step, self.critic_batch_size)
-        batch = critic_batch(arrays, tf.gather(arrays.train, chosen(arrays.train)))
+        batch = critic_batch(arrays, self._draw(arrays, "critic", self.critic_step))
         self.critic_step.assign_add(1)
         return self.critic.update(batch)
 
     def update_behavior(self, arrays: DeviceArrays) -> Metrics:
         """One behaviour update on a batch drawn from the training part."""
-        chosen = self._draw(
-            "behavior/batch", self.behavior_step, self.behavior_batch_size
-        )
-        batch = behavior_batch(arrays, tf.gather(arrays.train, chosen(arrays.train)))
-        return self.follow(*batch)
+        chosen = self._draw(arrays, "behavior", self.behavior_step)
+        return self.follow(*behavior_batch(arrays, chosen))
 
     def follow(self, observations: tf.Tensor, actions: tf.Tensor) -> Metrics:
         """One behaviour update on [S, B, D] and [S, B, A], weighted as configured."""
@@ -127,17 +137,29 @@ class IdqlLearner(tf.Module):
             return None
         return self.behavior_weight(self.critic.advantage(observations, actions))
 
-    def _draw(self, stream: str, step: tf.Tensor, size: int) -> Callable:
-        keys = randomness.keys(self._seeds, stream, step)
-        return lambda pool: randomness.integers(keys, [size], tf.shape(pool)[0])
+    def drawn(self, arrays: DeviceArrays, room: str, update: int) -> Drawn:
+        """What an update is trained on: a function of the seeds and its number."""
+        chosen = self._draw(arrays, room, tf.constant(update, tf.int64))
+        numbers = tf.cast(chosen, tf.int64)
+        return Drawn(critic_batch(arrays, chosen), numbers, chosen.shape[1])
+
+    def _draw(self, arrays: DeviceArrays, room: str, step: tf.Tensor) -> tf.Tensor:
+        """Transitions int32 [S, B] of the training part."""
+        sizes = {
+            "critic": self.critic_batch_size,
+            "behavior": self.behavior_batch_size,
+        }
+        keys = randomness.keys(self._seeds, f"{room}/batch", step)
+        pool = arrays.train
+        chosen = randomness.integers(keys, [sizes[room]], tf.shape(pool)[0])
+        return tf.gather(pool, chosen)
 
     def _train(self, arrays: DeviceArrays, counts: tf.Tensor) -> Metrics:
         return run_block(
             lambda: self.update_critic(arrays),
             lambda: self.update_behavior(arrays),
             counts,
-            len(self.seeds),
-            in_turns=self.behavior_weight is not None,
+            self,
         )
 
     def _validation_losses(self, arrays: DeviceArrays) -> Metrics:
@@ -184,81 +206,3 @@ def take_member(learner: IdqlLearner, index: int) -> IdqlLearner:
         # Counters are shared by the stack; everything else has a row per seed.
         ours.assign(theirs[index : index + 1] if theirs.shape.rank else theirs)
     return single
-
-
-def run_block(
-    update_critic: Callable[[], Metrics],
-    update_behavior: Callable[[], Metrics],
-    counts: tf.Tensor,
-    num_seeds: int,
-    in_turns: bool = False,
-) -> Metrics:
-    """Runs updates in the graph, first the critic's, then the behaviour model's.
-
-    Args:
-      update_critic: takes one update and returns `Critic.METRICS`, [S] each.
-      update_behavior: the same of `BehaviorModel`.
-      counts: int32 [2], how often each is run.
-      num_seeds: S.
-      in_turns: spread the behaviour updates evenly over the block's critic updates,
-        each after those before it, because they depend on them.
-
-    Returns:
-      Means over the block, [S], named 'critic/...' and 'behavior/...'.
-    """
-    rooms = (update_critic, Critic.METRICS), (update_behavior, BehaviorModel.METRICS)
-    (one, other), zeros = rooms, [[tf.zeros(num_seeds)] * len(n) for _, n in rooms]
-    # In int64, for a product of two of them.
-    counts = tf.cast(counts, tf.int64)
-    turns = tf.maximum(counts[0], 1) if in_turns else 1
-
-    def turn(i: tf.Tensor, critic: Sequence, behavior: Sequence) -> tuple:
-        first, last = ([n * k // turns for n in tf.unstack(counts)] for k in (i, i + 1))
-        critic = _repeat(*one, last[0] - first[0], critic)
-        behavior = _repeat(*other, last[1] - first[1], behavior)
-        return i + 1, critic, behavior
-
-    if in_turns:
-        _, *sums = tf.while_loop(
-            lambda i, *_: i < turns,
-            turn,
-            (tf.constant(0, tf.int64), *zeros),
-            parallel_iterations=1,
-        )
-    else:
-        _, *sums = turn(0, *zeros)
-    divisors = tf.unstack(tf.cast(tf.maximum(counts, 1), tf.float32))
-    return {
-        f"{room}/{name}": total / divisor
-        for room, (_, names), totals, divisor in zip(
-            ("critic", "behavior"), rooms, sums, divisors, strict=True
-        )
-        for name, total in zip(names, totals, strict=True)
-    }
-
-
-def taken(metrics: Metrics, counts: tf.Tensor) -> Metrics:
-    """Leaves out the metrics of updates of which `counts` has none."""
-    rooms = dict(zip(("critic", "behavior"), counts.numpy(), strict=True))
-    return {k: v for k, v in metrics.items() if rooms[k.partition("/")[0]]}
-
-
-def _repeat(
-    update: Callable[[], Metrics],
-    names: Sequence[str],
-    count: tf.Tensor,
-    sums: Sequence[tf.Tensor],
-) -> Sequence[tf.Tensor]:
-    """Runs `update` `count` times in the graph; adds its metrics [S] to `sums`."""
-
-    def step(i: tf.Tensor, *sums: tf.Tensor) -> tuple:
-        metrics = update()
-        return i + 1, *(s + metrics[n] for s, n in zip(sums, names, strict=True))
-
-    _, *sums = tf.while_loop(
-        lambda i, *_: i < count,
-        step,
-        (tf.constant(0, tf.int64), *sums),
-        parallel_iterations=1,
-    )
-    return sums

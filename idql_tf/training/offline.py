@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 import signal
 import time
 from collections.abc import Callable, Iterator
@@ -23,8 +24,9 @@ from rich.progress import (
 from idql_tf.errors import UserError, check_count, check_number
 from idql_tf.training.arrays import DeviceArrays
 from idql_tf.training.checkpoints import Checkpoints
+from idql_tf.training.divergence import Guard
 from idql_tf.training.learner import IdqlLearner
-from idql_tf.training.metrics import MetricsLog, check_finite
+from idql_tf.training.metrics import MetricsLog
 
 
 @gin.configurable("train")
@@ -125,6 +127,7 @@ def train(
     arrays: DeviceArrays,
     settings: Settings,
     checkpoints: Checkpoints,
+    guard: Guard,
     log: MetricsLog,
     evaluate: Callable[[int], None],
     console: Console,
@@ -137,6 +140,7 @@ def train(
       arrays: the data.
       settings: budget and rhythm.
       checkpoints: of the learner.
+      guard: of the learner.
       log: where metrics go.
       evaluate: called with the critic step wherever an evaluation is due, also
         at the start of a resumed run; must not repeat work already recorded.
@@ -145,7 +149,7 @@ def train(
 
     Raises:
       Stopped: a signal came; a checkpoint has been saved.
-      FloatingPointError: a loss became non-finite.
+      FloatingPointError: the learner diverged; nothing of that has been saved.
     """
     start = int(learner.critic_step)
     if start and settings.due(settings.evaluate_every, start):
@@ -156,11 +160,18 @@ def train(
             "training", total=settings.critic_steps, completed=start
         )
         for step in settings.blocks(start):
-            meter.add(_train_to(learner, arrays, settings, step), step)
+            counts = (
+                step - int(learner.critic_step),
+                settings.behavior_target(step) - int(learner.behavior_step),
+            )
+            take = functools.partial(learner.train, arrays, *counts)
+            meter.add(guard.watch(take))
             progress.update(task, completed=step)
             evaluation_due = settings.due(settings.evaluate_every, step)
             save = evaluation_due or settings.due(settings.checkpoint_every, step)
             save = save or stop.received is not None
+            if save:
+                guard.check_state()
             # One row at every checkpoint makes a resumed run's rows those of an
             # uninterrupted one, for rows average the blocks since the last.
             if save or settings.due(settings.log_every, step):
@@ -172,15 +183,6 @@ def train(
             if evaluation_due:
                 evaluate(step)
                 meter.restart_clock()
-
-
-def _train_to(
-    learner: IdqlLearner, arrays: DeviceArrays, settings: Settings, step: int
-) -> dict[str, np.ndarray]:
-    critic_updates = step - int(learner.critic_step)
-    behavior_updates = settings.behavior_target(step) - int(learner.behavior_step)
-    metrics = learner.train(arrays, critic_updates, behavior_updates)
-    return {name: value.numpy() for name, value in metrics.items()}
 
 
 class _Meter:
@@ -203,8 +205,7 @@ class _Meter:
     def restart_clock(self) -> None:
         self._clock = time.perf_counter()
 
-    def add(self, metrics: dict[str, np.ndarray], step: int) -> None:
-        check_finite(metrics, self._learner.seeds, step)
+    def add(self, metrics: dict[str, np.ndarray]) -> None:
         self._blocks.append(metrics)
 
     def write(self, step: int) -> None:

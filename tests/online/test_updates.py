@@ -77,6 +77,26 @@ def test_an_update_is_the_learners_own():
     assert metrics["critic/q_loss"].shape == [2] and expected["q_loss"].shape == [2]
 
 
+def test_what_was_drawn_is_found_again():
+    """Also in a mirror whose oldest rows have been overwritten."""
+    _, arrays, updates = _updates(0.25)
+    drawn = updates.drawn("critic", 7)
+    for found, expected in zip(
+        drawn.batch[:5], _batch(updates, "critic", (8, 24)), strict=True
+    ):
+        np.testing.assert_array_equal(found, expected)
+    numbers, rewards = drawn.numbers.numpy(), drawn.batch.rewards.numpy()
+    assert drawn.num_offline == 8 and numbers.shape == (2, 32)
+    np.testing.assert_array_equal(
+        rewards[:, :8], arrays.rewards.numpy()[numbers[:, :8]]
+    )
+    for seed in range(2):
+        assert set(numbers[seed, 8:]) <= set(range(10, 40))
+        # A row is observation, action, reward, mask and next observation.
+        online = ROWS[numbers[seed, 8:], seed, 7]
+        np.testing.assert_array_equal(rewards[seed, 8:], online)
+
+
 def test_one_block_equals_many_of_one():
     whole, _, at_once = _updates()
     pieces, _, one_by_one = _updates()

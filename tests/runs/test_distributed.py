@@ -1,10 +1,8 @@
 """replay_server.py, learner.py and actor.py as their users run them."""
 
-import contextlib
 import os
 import shutil
 import signal
-import subprocess
 
 import numpy as np
 import pytest
@@ -152,28 +150,6 @@ def test_all_are_stopped_and_started_again(make_job):
     server, learner, actor = map(job.start, ("server", "learner", "actor"))
     assert end(learner) == 0, said(learner)
     check_unbroken(check_whole(job, 1_000))
-
-
-@pytest.fixture
-def small_disk(tmp_path):
-    """A file system of 16 MB, and a function that fills it."""
-    folder = tmp_path / "disk"
-    folder.mkdir()
-    mount = ["mount", "-t", "tmpfs", "-o", "size=16m", "tmpfs", str(folder)]
-    if (
-        shutil.which("mount") is None
-        or subprocess.run(mount, capture_output=True).returncode
-    ):
-        pytest.skip("no right to mount a small file system")
-
-    def fill():
-        with contextlib.suppress(OSError), open(folder / "filler", "wb", 0) as file:
-            while True:
-                file.write(bytes(4_096))
-        return folder / "filler"
-
-    yield folder, fill
-    subprocess.run(["umount", "-l", str(folder)], check=True)
 
 
 @pytest.mark.slow

@@ -142,6 +142,23 @@ def test_a_stopped_run_goes_on_where_it_was(finished, tmp_path, number, code, re
     assert evaluated[:4] == ["0", "0", "120", "120"] and evaluated[-1] == str(steps)
 
 
+@pytest.mark.slow
+def test_a_finetuning_that_diverges_says_where(finished, tmp_path):
+    output = tmp_path / "out"
+    bad = run_warm(_finetune(finished[0], "max", output, "Critic.learning_rate=1e30"))
+    assert bad.returncode == 1, bad.stderr
+    lines = bad.stderr.strip().splitlines()
+    assert len(lines) == 1 and "a critic loss of seed" in lines[0], lines
+    assert "no number in its batch is beyond 1e+09" in lines[0]
+    with np.load(output / "diverged.npz", allow_pickle=False) as batch:
+        assert batch["update"] >= 3_000 and batch["is_online"].mean() == 0.5
+        # Transitions that are not in a checkpoint are nowhere else.
+        assert batch["transition"][batch["is_online"]].max() < 200
+    # Only what came before the first update may have been saved.
+    steps = [p.stem for p in (output / "checkpoints").glob("*.index")]
+    assert steps in ([], ["step-3040"])
+
+
 def test_what_cannot_be_finetuned_is_refused(finished, tmp_path):
     output = tmp_path / "out"
     bad = run_warm(_finetune(tmp_path / "none", "max", output))

@@ -1,4 +1,5 @@
 import csv
+import functools
 import itertools
 
 import pytest
@@ -8,6 +9,7 @@ from rich.console import Console
 from idql_tf.errors import UserError
 from idql_tf.training import offline
 from idql_tf.training.checkpoints import Checkpoints
+from idql_tf.training.divergence import Guard
 from idql_tf.training.metrics import MetricsLog, check_finite
 
 BUDGET = {
@@ -30,9 +32,10 @@ class Killed(Exception):
 
 
 def _train(path, kill_at=None, on_evaluate=None, **changes):
-    learner = tiny.learner((1, 2))
+    learner, arrays = tiny.learner((1, 2)), tiny.arrays()
     checkpoints = Checkpoints(path / "checkpoints", learner, 2)
     checkpoints.restore()
+    drawn = functools.partial(learner.drawn, arrays)
     log = MetricsLog(path, (1, 2), "offline")
     log.resume(int(learner.critic_step), int(learner.behavior_step))
     evaluations = []
@@ -46,9 +49,10 @@ def _train(path, kill_at=None, on_evaluate=None, **changes):
 
     offline.train(
         learner,
-        tiny.arrays(),
+        arrays,
         offline.Settings(**(BUDGET | changes)),
         checkpoints,
+        Guard(path, learner, drawn, arrays.rewards.numpy(), 100.0),
         log,
         evaluate,
         Console(quiet=True),
