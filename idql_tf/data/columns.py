@@ -27,11 +27,13 @@ class Column:
     Attributes:
       name: the array's name in the file.
       shape: its shape; the first axis counts steps.
+      dtype: of its numbers.
       blocks: starts a pass over the array, yielding consecutive blocks.
     """
 
     name: str
     shape: tuple[int, ...]
+    dtype: np.dtype
     blocks: Callable[[], Iterator[np.ndarray]]
 
     @property
@@ -124,7 +126,7 @@ def hdf5_column(dataset: h5py.Dataset, name: str) -> Column:
         for start in range(0, dataset.shape[0], step):
             yield dataset[start : start + step]
 
-    return Column(name, dataset.shape, blocks)
+    return Column(name, dataset.shape, dataset.dtype, blocks)
 
 
 def npz_columns(path: pathlib.Path) -> dict[str, Column]:
@@ -176,7 +178,7 @@ def _npy_column(archive: zipfile.ZipFile, path: pathlib.Path, member: str) -> Co
                 else:
                     yield block.reshape((rows, *order))
 
-    return Column(name, shape, blocks)
+    return Column(name, shape, dtype, blocks)
 
 
 def existing_file(name: str) -> pathlib.Path:

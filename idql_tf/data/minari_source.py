@@ -16,7 +16,7 @@ from gymnasium.envs.registration import EnvSpec
 
 from idql_tf.data.columns import Column, hdf5_column, reading
 from idql_tf.data.d4rl_source import open_check
-from idql_tf.data.environment_spaces import box_bounds
+from idql_tf.data.environment_spaces import action_bounds
 from idql_tf.data.preprocessing import key_order
 from idql_tf.data.progress import slow_progress
 from idql_tf.data.scores import reference_for
@@ -45,16 +45,17 @@ def load(name: str, observation_keys: Sequence[str] | None = None) -> SourceData
       observation_keys: keys of dict observations to use, in order.
 
     Raises:
-      UserError: the dataset is not to be had, is damaged, has spaces other
-        than continuous vectors, or breaks the T + 1 rule.
+      UserError: the dataset is not to be had, is damaged, has observations other
+        than continuous vectors or actions of another kind than vectors and numbers
+        of a Discrete space, or breaks the T + 1 rule.
     """
     path, metadata = _open(name)
     space, where = metadata["observation_space"], f"minari:{name}"
     keys = _keys(space, observation_keys, where)
-    bounds = box_bounds(metadata["action_space"], where)
+    bounds = action_bounds(metadata["action_space"], where)
     with reading(path), h5py.File(path, "r") as file:
         lengths = _episode_lengths(file, int(metadata["total_episodes"]), keys, where)
-        arrays = _read(file, lengths, keys, _widths(space, keys), len(bounds[0]))
+        arrays = _read(file, lengths, keys, _widths(space, keys), len(bounds.low))
     row_starts = np.cumsum(lengths + 1) - lengths - 1
     step_starts = np.cumsum(lengths) - lengths
     return SourceData(
@@ -62,6 +63,7 @@ def load(name: str, observation_keys: Sequence[str] | None = None) -> SourceData
         locate_row=lambda row: _locate(row, row_starts, "observation"),
         locate_transition=lambda i: _locate(i, step_starts, "step"),
         action_bounds=bounds,
+        integer_actions=bounds.discrete,
         env_spec=_env_spec(metadata),
         observation_keys=keys,
         reference=reference_for(metadata=metadata),
