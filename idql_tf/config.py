@@ -71,6 +71,7 @@ def _is_bound(name: str) -> bool:
 
 def register() -> None:
     """Makes every configurable of the package known to gin."""
+    import idql_tf.behavior.categorical
     import idql_tf.behavior.gaussian
     import idql_tf.behavior.networks
     import idql_tf.behavior.updates

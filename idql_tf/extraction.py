@@ -54,18 +54,25 @@ def configured_temperature(temperature: float = 1.0) -> float:
 
 
 class Candidates(NamedTuple):
-    """Plausible actions [S, B, N, A], their Q [S, B, N] and the states' V [S, B]."""
+    """Plausible actions [S, B, N, A], their Q [S, B, N] and the states' V [S, B].
+
+    `prior` [S, B, N] is how likely they are before Q is asked: log weights, -inf for
+    what must not be taken. None weighs all alike, as draws do. Of discrete actions all
+    are candidates, with their probabilities under the behaviour model.
+    """
 
     actions: tf.Tensor
     q: tf.Tensor
     value: tf.Tensor
+    prior: tf.Tensor | None = None
 
 
 class Extraction(NamedTuple):
     """The chosen actions [S, B, A] with their Q [S, B] and the states' V [S, B].
 
     `spread` [S, B] is the candidates' distance from their mean: the root of its
-    mean square over candidates and action dimensions, in unit actions.
+    mean square over candidates (weighted by `prior`) and action dimensions, in unit
+    actions.
     """
 
     action: tf.Tensor
@@ -97,6 +104,7 @@ def propose(
       `Candidates`; pooled, those of a stack of one with S N candidates.
     """
     actions = behavior.denoise(observations, noise, num_candidates)
+    prior = behavior.prior(observations, num_candidates)
     if pooled:
         # Every member sees the same S N candidates: [S, B, N, A] -> [S, B, S N, A].
         together = tf.concat(tf.unstack(actions), axis=1)
@@ -107,7 +115,9 @@ def propose(
     if pooled:
         actions = actions[:1]
         q, value = (tf.reduce_mean(x, 0, keepdims=True) for x in (q, value))
-    return Candidates(actions, q, value)
+        if prior is not None:
+            prior = tf.concat(tf.unstack(prior), axis=-1)[None]
+    return Candidates(actions, q, value, prior)
 
 
 def draw_candidates(
@@ -138,7 +148,7 @@ def probabilities(
 
     Args:
       method: 'implicit' (weights |f'(u)| / |u|, IDQL eq. 8-12) or 'softmax'
-        (exp(temperature * advantage)).
+        (exp(temperature * advantage)); either times the candidates' prior.
       candidates: with their Q and V.
       critic: whose objective gives the implicit weights.
       temperature: inverse temperature of the softmax; None takes gin's.
@@ -147,12 +157,21 @@ def probabilities(
       UserError: see `check_temperature`.
     """
     advantage = candidates.q - candidates.value[..., None]
+    prior = 0.0 if candidates.prior is None else candidates.prior
     if method == "softmax":
         inverse = configured_temperature() if temperature is None else temperature
         check_temperature(inverse)
-        return tf.nn.softmax(inverse * advantage)
-    raw = critic.objective.implicit_weight(advantage)
+        return tf.nn.softmax(prior + inverse * advantage)
+    raw = tf.exp(prior) * critic.objective.implicit_weight(advantage)
     return raw / tf.reduce_sum(raw, -1, keepdims=True)
+
+
+def best(candidates: Candidates) -> tf.Tensor:
+    """Returns which candidate has the largest Q, int32 [S, B]."""
+    q = candidates.q
+    if candidates.prior is not None:
+        q = tf.where(candidates.prior > -np.inf, q, -np.inf)
+    return tf.argmax(q, -1, output_type=tf.int32)
 
 
 def choose(p: tf.Tensor, draws: tf.Tensor) -> tf.Tensor:
@@ -174,13 +193,21 @@ def choose(p: tf.Tensor, draws: tf.Tensor) -> tf.Tensor:
 def pick(candidates: Candidates, index: tf.Tensor) -> Extraction:
     """Returns candidate `index` (int32 [S, B]) of each observation."""
     actions = candidates.actions
-    centred = actions - tf.reduce_mean(actions, 2, keepdims=True)
+    square = tf.square(actions - _mean(candidates, actions))
     return Extraction(
         tf.gather(actions, index, axis=2, batch_dims=2),
         tf.gather(candidates.q, index, axis=2, batch_dims=2),
         candidates.value,
-        tf.sqrt(tf.reduce_mean(tf.square(centred), [2, 3])),
+        tf.sqrt(tf.reduce_mean(_mean(candidates, square), [2, 3])),
     )
+
+
+def _mean(candidates: Candidates, x: tf.Tensor) -> tf.Tensor:
+    """Mean over candidates, weighted by their prior: [S, B, N, A] to [S, B, 1, A]."""
+    if candidates.prior is None:
+        return tf.reduce_mean(x, 2, keepdims=True)
+    weights = tf.nn.softmax(candidates.prior)[..., None]
+    return tf.reduce_sum(weights * x, 2, keepdims=True)
 
 
 def extract(
@@ -203,7 +230,8 @@ def extract(
       seeds: int64 [S], seeds of this use (not the training seeds).
       step: int64 scalar; the draws are a function of (seeds, step).
       method: one of METHODS.
-      num_candidates: N, at least 1; 1 is the behaviour policy itself.
+      num_candidates: N, at least 1; 1 is the behaviour policy itself, of discrete
+        actions its likeliest.
       temperature: inverse temperature of 'softmax'; None takes gin's.
       pooled: one ensemble of the members, see `propose`.
 
@@ -219,7 +247,7 @@ def extract(
         critic, behavior, observations, seeds, step, num_candidates, pooled
     )
     if method == "argmax":
-        return pick(candidates, tf.argmax(candidates.q, -1, output_type=tf.int32))
+        return pick(candidates, best(candidates))
     p = probabilities(method, candidates, critic, temperature)
     keys = randomness.keys(seeds[: candidates.q.shape[0]], "choice", step)
     draws = randomness.uniform(keys, [tf.shape(observations)[1]])

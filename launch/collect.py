@@ -1,10 +1,12 @@
-r"""Collects a maze2d dataset with a wandering waypoint controller.
+r"""Collects a dataset with scripted controllers: maze2d, CartPole or Acrobot.
 
 Needs no download. Writes a Minari dataset with its environment and reference
 scores, and prints the --dataset to train on next.
 
     python launch/collect.py --env_id PointMaze_UMaze-v3 --num_steps 100000 \
         --output runs/data/maze2d/umaze-v0
+    python launch/collect.py --env_id CartPole-v1 --num_steps 50000 \
+        --output runs/data/cartpole/mixed-v0
 """
 
 import pathlib
@@ -16,7 +18,9 @@ from absl import flags  # noqa: E402
 
 from idql_tf import cli  # noqa: E402
 
-ENV_ID = flags.DEFINE_string("env_id", "PointMaze_UMaze-v3", "a PointMaze_* id.")
+ENV_ID = flags.DEFINE_string(
+    "env_id", "PointMaze_UMaze-v3", "a PointMaze_* id, CartPole-v1 or Acrobot-v1."
+)
 NUM_STEPS = flags.DEFINE_integer(
     "num_steps", 100_000, "transitions; rounded up to whole episodes.", lower_bound=1
 )

@@ -8,6 +8,7 @@ from paths import REPOSITORY
 
 from idql_tf import config, extraction
 from idql_tf.behavior import schedules
+from idql_tf.behavior.categorical import CategoricalBehavior
 from idql_tf.behavior.gaussian import GaussianBehavior
 from idql_tf.behavior.networks import LnResnet, Mlp
 from idql_tf.behavior.updates import Behavior
@@ -67,7 +68,7 @@ def test_base_binds_every_parameter_it_can():
     }
     given = {
         **dict.fromkeys((Critic, Behavior, LnResnet, Mlp, IdqlLearner), networks),
-        GaussianBehavior: networks,
+        **dict.fromkeys((GaussianBehavior, CategoricalBehavior), networks),
         **dict.fromkeys((Expectile, Quantile, Exponential, offline.Settings), set()),
         **dict.fromkeys((ExponentialAdvantage, SoftAdvantage, HardAdvantage), set()),
         **dict.fromkeys((schedules.vp, schedules.cosine), {"num_steps"}),

@@ -30,6 +30,8 @@ class BehaviorModel(tf.Module, abc.ABC):
 
     METRICS = ("loss",)
     KIND: str
+    # Of actions that are one-hot vectors, and not numbers in [-1, 1].
+    DISCRETE = False
 
     def __init__(
         self,
@@ -110,6 +112,15 @@ class BehaviorModel(tf.Module, abc.ABC):
         Returns:
           Actions [S, B, N, A] in [-1, 1].
         """
+
+    def prior(
+        self, observations: tf.Tensor, num_candidates: tf.Tensor | int
+    ) -> tf.Tensor | None:
+        """Log weights [S, B, N] of candidates that stand for more than one draw each.
+
+        None, unless a model lists its candidates instead of drawing them.
+        """
+        return None
 
     def update(
         self,

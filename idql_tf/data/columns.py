@@ -26,11 +26,13 @@ class Column:
     Attributes:
       name: the array's name in the file.
       shape: its shape; the first axis counts steps.
+      dtype: of its numbers.
       blocks: starts a pass over the array, yielding consecutive blocks.
     """
 
     name: str
     shape: tuple[int, ...]
+    dtype: np.dtype
     blocks: Callable[[], Iterator[np.ndarray]]
 
     @property
@@ -154,7 +156,7 @@ def _npy_column(archive: zipfile.ZipFile, path: pathlib.Path, member: str) -> Co
                 else:
                     yield block.reshape((rows, *order))
 
-    return Column(name, shape, blocks)
+    return Column(name, shape, dtype, blocks)
 
 
 def existing_file(name: str) -> pathlib.Path:

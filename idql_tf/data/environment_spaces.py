@@ -8,6 +8,8 @@ import numpy as np
 from gymnasium import spaces
 from gymnasium.envs.registration import EnvSpec
 
+from idql_tf.data.preprocessing import MOST_ACTIONS
+from idql_tf.data.source import ActionBounds
 from idql_tf.environments import factory
 from idql_tf.errors import UserError
 
@@ -50,16 +52,19 @@ def look_up(env_id: str) -> Environment:
     return Environment(spec, env_spec, observation_space, action_space)
 
 
-def box_bounds(space: spaces.Space, where: str) -> tuple[np.ndarray, np.ndarray]:
-    """Returns the bounds (low [A], high [A]) of a continuous action space.
+def action_bounds(space: spaces.Space, where: str) -> ActionBounds:
+    """Returns the bounds of an action space, a Box or a Discrete.
 
     Raises:
-      UserError: the space is not a Box or a bound is infinite or empty.
+      UserError: the space is another, has no choice of actions, or a bound is infinite
+        or empty.
     """
+    if isinstance(space, spaces.Discrete):
+        return _discrete_bounds(space, where)
     if not isinstance(space, spaces.Box):
         raise UserError(
-            f"{where} has actions {space}; expected a continuous Box; discrete "
-            f"actions are not supported"
+            f"{where} has actions {space}; expected a continuous Box or a Discrete; "
+            f"number the combinations of actions from 0"
         )
     low = space.low.reshape(-1).astype(np.float64)
     high = space.high.reshape(-1).astype(np.float64)
@@ -74,4 +79,15 @@ def box_bounds(space: spaces.Space, where: str) -> tuple[np.ndarray, np.ndarray]
             f"{where} bounds action dimension {j} by [{low[j]:g}, {high[j]:g}]; "
             f"expected finite, increasing bounds; record a bounded action space"
         )
-    return low, high
+    return ActionBounds(low, high)
+
+
+def _discrete_bounds(space: spaces.Discrete, where: str) -> ActionBounds:
+    number, start = int(space.n), int(space.start)
+    if not 2 <= number <= MOST_ACTIONS:
+        raise UserError(
+            f"{where} has {number} actions; expected 2 to {MOST_ACTIONS:,}; choose "
+            f"another environment"
+        )
+    low, high = np.array([start]), np.array([start + number - 1])
+    return ActionBounds(low.astype(np.float64), high.astype(np.float64), discrete=True)

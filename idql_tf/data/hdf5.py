@@ -142,4 +142,4 @@ def column(dataset: h5py.HLObject, name: str) -> Column:
         for start in range(0, dataset.shape[0], step):
             yield dataset[start : start + step]
 
-    return Column(name, dataset.shape, blocks)
+    return Column(name, dataset.shape, dataset.dtype, blocks)

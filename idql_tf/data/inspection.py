@@ -154,14 +154,15 @@ def _rewards(rewards: np.ndarray) -> dict[str, Any]:
 
 
 def _actions(transitions: Transitions) -> dict[str, Any]:
-    at_bound = np.zeros(transitions.info.action_size, np.int64)
+    info = transitions.info
+    bounds = {"low": list(info.action_low), "high": list(info.action_high)}
+    if info.discrete_actions:
+        counts = transitions.actions.sum(0, dtype=np.int64)
+        return {**bounds, "counts": counts.tolist()}
+    at_bound = np.zeros(info.action_size, np.int64)
     for _, block in row_blocks(transitions.actions):
         at_bound += (np.abs(block) >= ACTION_LIMIT * (1 - 1e-6)).sum(axis=0)
-    return {
-        "low": list(transitions.info.action_low),
-        "high": list(transitions.info.action_high),
-        "fraction_at_bounds": (at_bound / len(transitions)).tolist(),
-    }
+    return {**bounds, "fraction_at_bounds": (at_bound / len(transitions)).tolist()}
 
 
 def _features(rows: np.ndarray) -> dict[str, Any]:

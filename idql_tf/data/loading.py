@@ -11,11 +11,16 @@ import numpy as np
 from gymnasium import spaces
 
 from idql_tf.data import d4rl_source, minari_source, npz_source, ogbench_source
-from idql_tf.data.environment_spaces import Environment, box_bounds, look_up
-from idql_tf.data.preprocessing import key_order, to_unit_action
+from idql_tf.data.environment_spaces import Environment, action_bounds, look_up
+from idql_tf.data.preprocessing import key_order, to_one_hot, to_unit_action
 from idql_tf.data.scores import ScoreReference, environment_name, reference_for
-from idql_tf.data.source import SourceData
-from idql_tf.data.transitions import DatasetInfo, Transitions, content_hash
+from idql_tf.data.source import ActionBounds, SourceData
+from idql_tf.data.transitions import (
+    DatasetInfo,
+    Transitions,
+    aligned_empty,
+    content_hash,
+)
 from idql_tf.data.validation import find_problems, row_blocks
 from idql_tf.errors import UserError
 
@@ -63,7 +68,7 @@ def load(
         wrong is listed in `Transitions.problems`.
 
     Returns:
-      M transitions with actions in [-1, 1] and raw rewards.
+      M transitions with actions in [-1, 1], or one-hot, and raw rewards.
 
     Raises:
       UserError: the data cannot be read, or cannot be trained on.
@@ -83,16 +88,14 @@ def load(
             raise
         raise UserError(f"{dataset}: {error}") from error
     keys = _observation_keys(data, observation_keys, environment)
-    low, high = _action_bounds(data, environment)
-    problems = find_problems(data, low, high)
+    bounds = _action_bounds(data, environment)
+    problems = find_problems(data, bounds)
     if problems and validate:
         raise UserError(f"{dataset}: {problems[0]}")
-    for _, block in row_blocks(data.actions):
-        block[...] = to_unit_action(block, low, high)
     arrays = {
         "rows": data.rows,
         "index": data.index,
-        "actions": data.actions,
+        "actions": _stored_actions(data.actions, bounds),
         "rewards": data.rewards,
         "masks": data.masks,
         "dones": data.dones,
@@ -103,10 +106,11 @@ def load(
         env_spec=environment.env_spec if environment else data.env_spec,
         observation_keys=keys,
         observation_size=data.rows.shape[1],
-        action_low=tuple(low.tolist()),
-        action_high=tuple(high.tolist()),
+        action_low=tuple(bounds.low.tolist()),
+        action_high=tuple(bounds.high.tolist()),
         reference=_reference(data, environment),
         num_episodes=int(data.dones.sum()),
+        discrete_actions=bounds.discrete,
     )
     return Transitions(**arrays, info=info, problems=problems)
 
@@ -174,21 +178,42 @@ def _observation_keys(
     return keys
 
 
-def _action_bounds(
-    data: SourceData, environment: Environment | None
-) -> tuple[np.ndarray, np.ndarray]:
-    """Takes the bounds from the dataset, else the environment, else [-1, 1]."""
-    size = data.actions.shape[1]
-    named = None
-    if environment is not None:
-        named = box_bounds(environment.action_space, f"'{environment.spec.id}'")
-        if len(named[0]) != size:
+def _action_bounds(data: SourceData, environment: Environment | None) -> ActionBounds:
+    """Takes the bounds from the dataset, else the environment, else [-1, 1].
+
+    Raises:
+      UserError: the environment takes other actions, or nothing tells whether integers
+        are discrete actions.
+    """
+    size, recorded = data.actions.shape[1], data.action_bounds
+    if environment is None:
+        if data.integer_actions and recorded is None:
             raise UserError(
-                f"environment '{environment.spec.id}' takes {len(named[0])} action "
-                f"numbers, actions of the dataset have {size}; expected equal sizes; "
-                f"choose another --env_id"
+                "the actions are one integer per step, and nothing tells whether they "
+                "number discrete actions; expected floats, or the environment they "
+                "belong to; name it with --env_id"
             )
-    return data.action_bounds or named or (-np.ones(size), np.ones(size))
+        return recorded or ActionBounds(-np.ones(size), np.ones(size))
+    name = environment.spec.id
+    named = action_bounds(environment.action_space, f"'{name}'")
+    if len(named.low) != size or (recorded and str(recorded) != str(named)):
+        raise UserError(
+            f"environment '{name}' takes {named}, actions of the dataset have "
+            f"{recorded or size}; expected equal sizes; choose another --env_id"
+        )
+    return recorded or named
+
+
+def _stored_actions(actions: np.ndarray, bounds: ActionBounds) -> np.ndarray:
+    """Maps actions to [-1, 1] in place, or discrete ones to one-hot [M, A]."""
+    low, high, discrete = bounds
+    if discrete:
+        stored = aligned_empty((len(actions), int(high[0] - low[0]) + 1))
+        stored[...] = to_one_hot(actions, low[0], high[0])
+        return stored
+    for _, block in row_blocks(actions):
+        block[...] = to_unit_action(block, low, high)
+    return actions
 
 
 def _reference(

@@ -88,8 +88,8 @@ def read(folder: pathlib.Path) -> dict[str, Any]:
         ) from error
     if not (folder / "data" / "main_data.hdf5").is_file():
         raise UserError(
-            f"Minari dataset: {folder / 'data' / 'main_data.hdf5'} is missing; expected "
-            f"Minari's HDF5 format; download it again or store it with "
+            f"Minari dataset: {folder / 'data' / 'main_data.hdf5'} is missing; "
+            f"expected Minari's HDF5 format; download it again or store it with "
             f"data_format='hdf5'"
         )
     return metadata | found

@@ -12,7 +12,7 @@ from gymnasium import spaces
 
 from idql_tf.data import hdf5, minari_metadata
 from idql_tf.data.columns import Column
-from idql_tf.data.environment_spaces import box_bounds
+from idql_tf.data.environment_spaces import action_bounds
 from idql_tf.data.preprocessing import key_order
 from idql_tf.data.progress import slow_progress
 from idql_tf.data.scores import reference_for
@@ -41,9 +41,10 @@ def load(
         those to datasets of the same root, or beside a folder given by path.
 
     Raises:
-      UserError: the dataset is not to be had, is damaged, has spaces other
-        than continuous vectors, breaks the T + 1 rule, or links to files that it
-        should not read.
+      UserError: the dataset is not to be had, is damaged, has observations other
+        than continuous vectors or actions of another kind than vectors and numbers
+        of a Discrete space, breaks the T + 1 rule, or links to files that it should
+        not read.
     """
     folder, root = minari_metadata.locate(name)
     metadata = minari_metadata.read(folder)
@@ -51,10 +52,10 @@ def load(
         root = pathlib.Path("/")
     space, where = metadata["observation_space"], f"minari:{name}"
     keys = _keys(space, observation_keys, where)
-    bounds = box_bounds(metadata["action_space"], where)
+    bounds = action_bounds(metadata["action_space"], where)
     with hdf5.opened(folder / "data" / "main_data.hdf5", root) as tree:
         lengths = _episode_lengths(tree, metadata["total_episodes"], keys, where)
-        arrays = _read(tree, lengths, keys, _widths(space, keys), len(bounds[0]))
+        arrays = _read(tree, lengths, keys, _widths(space, keys), len(bounds.low))
     row_starts = np.cumsum(lengths + 1) - lengths - 1
     step_starts = np.cumsum(lengths) - lengths
     return SourceData(
@@ -62,6 +63,7 @@ def load(
         locate_row=lambda row: _locate(row, row_starts, "observation"),
         locate_transition=lambda i: _locate(i, step_starts, "step"),
         action_bounds=bounds,
+        integer_actions=bounds.discrete,
         env_spec=metadata["env_spec"],
         observation_keys=keys,
         reference=reference_for(metadata=metadata),

@@ -16,6 +16,7 @@ from idql_tf.data.columns import (
 )
 from idql_tf.data.source import (
     SourceData,
+    integer_actions,
     read_actions,
     read_rewards,
     require_columns,
@@ -31,11 +32,11 @@ _OPTIONAL = ("timeouts", "next_observations")
 def load(name: str) -> SourceData:
     """Reads arrays of N steps from an .npz file.
 
-    `observations` [N, D], `actions` [N, A], `rewards` [N] and `terminals` [N]
-    (true terminations) are required. With `next_observations` [N, D] every
-    step is a transition. Without, the next row is the next observation, so
-    steps flagged in `timeouts` [N], and a last step that does not terminate,
-    start no transition.
+    `observations` [N, D], `actions` [N, A] (integers [N] of a discrete action
+    space), `rewards` [N] and `terminals` [N] (true terminations) are required.
+    With `next_observations` [N, D] every step is a transition. Without, the next
+    row is the next observation, so steps flagged in `timeouts` [N], and a last
+    step that does not terminate, start no transition.
 
     Raises:
       UserError: no such file, not a zip, damaged, or arrays are missing.
@@ -127,6 +128,7 @@ def with_next(
         dones=ends | breaks,
         locate_row=locate_row,
         locate_transition=lambda i: f"row {i}",
+        integer_actions=integer_actions(columns),
     )
 
 

@@ -1,4 +1,4 @@
-"""Observations as vectors, actions in [-1, 1]: the same offline and online."""
+"""Observations as vectors, actions in [-1, 1] or one-hot: offline as online."""
 
 from __future__ import annotations
 
@@ -10,6 +10,8 @@ import numpy as np
 from idql_tf.errors import UserError
 
 ACTION_LIMIT = 1.0 - 1e-5
+# Of a discrete space: each is a number of every stored action, and always valued.
+MOST_ACTIONS = 10_000
 _GOAL_KEYS = ("achieved_goal", "observation", "desired_goal")
 
 
@@ -57,6 +59,19 @@ def flatten_observation(observation: Any, keys: Sequence[str]) -> np.ndarray:
         )
     parts = [np.asarray(observation[key], np.float32) for key in keys]
     return np.concatenate(parts, axis=-1)
+
+
+def to_one_hot(actions: np.ndarray, low: float, high: float) -> np.ndarray:
+    """Maps discrete actions [..., 1] in {low, ..., high} to one-hot bool [..., A].
+
+    What is none of them becomes zeros.
+    """
+    return np.asarray(actions) == np.arange(low, high + 1)
+
+
+def from_one_hot(actions: np.ndarray, low: float) -> np.ndarray:
+    """Maps one-hot actions [..., A] to the environment's int64 [...], from `low` up."""
+    return np.argmax(actions, axis=-1) + int(low)
 
 
 def to_unit_action(

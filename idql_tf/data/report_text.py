@@ -93,8 +93,7 @@ def _distribution(name: str, values: dict[str, Any]) -> _Lines:
 
 
 def _steps(report: dict[str, Any]) -> _Lines:
-    ends, actions, rewards = report["ends"], report["actions"], report["rewards"]
-    fractions = actions["fraction_at_bounds"]
+    ends, rewards = report["ends"], report["rewards"]
     lines = [
         (
             "episode ends",
@@ -111,9 +110,19 @@ def _steps(report: dict[str, Any]) -> _Lines:
         if rewards["distinct"]:
             values = ", ".join(f"{v}: {n:,}" for v, n in rewards["distinct"].items())
             lines.append(("", f"{rewards['num_distinct']} distinct values ({values})"))
-    percent = " ".join(f"{100 * fraction:.1f}" for fraction in fractions)
-    lines.append(("actions", f"{len(fractions)} numbers; % at a bound: {percent}"))
-    return lines
+    return lines + _actions(report["actions"])
+
+
+def _actions(actions: dict[str, Any]) -> _Lines:
+    if "counts" not in actions:
+        fractions = actions["fraction_at_bounds"]
+        percent = " ".join(f"{100 * fraction:.1f}" for fraction in fractions)
+        return [("actions", f"{len(fractions)} numbers; % at a bound: {percent}")]
+    counts = dict(enumerate(actions["counts"], round(actions["low"][0])))
+    times = ", ".join(f"{action}: {n:,}" for action, n in counts.items())
+    never = ", ".join(str(action) for action, n in counts.items() if not n)
+    lines = [("actions", f"one of {len(counts)} ({times})")]
+    return [*lines, ("", f"never taken: {never}")] if never else lines
 
 
 def _features(features: dict[str, Any]) -> _Lines:

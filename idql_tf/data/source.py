@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 
@@ -16,6 +17,22 @@ from idql_tf.errors import UserError
 _ONE_NUMBER = {"rewards", "terminals", "timeouts", "masks", "valids"}
 
 
+class ActionBounds(NamedTuple):
+    """Lower and upper bounds of the actions as stored, [A] each, environment units.
+
+    Of `discrete` actions there is one number per step, an integer: [1] each.
+    """
+
+    low: np.ndarray
+    high: np.ndarray
+    discrete: bool = False
+
+    def __str__(self) -> str:
+        if self.discrete:
+            return f"one integer from {self.low[0]:g} to {self.high[0]:g}"
+        return f"{len(self.low)} action numbers"
+
+
 @dataclass(frozen=True)
 class SourceData:
     """Arrays as in `Transitions`, with actions still in environment units.
@@ -23,13 +40,14 @@ class SourceData:
     Attributes:
       rows: float32 [R, D].
       index: int32 [M].
-      actions: float32 [M, A].
+      actions: float32 [M, A]; of discrete actions [M, 1].
       rewards: float32 [M].
       masks: float32 [M].
       dones: bool [M].
       locate_row: says in the file's own terms where a row came from.
       locate_transition: the same for a transition's action and reward.
-      action_bounds: (low [A], high [A]) where the dataset records them.
+      action_bounds: where the dataset records them.
+      integer_actions: whether the file has one integer per step as action.
       env_spec: JSON of the recorded evaluation environment.
       observation_keys: keys of dict observations in flattening order.
       reference: the dataset's own score reference.
@@ -43,7 +61,8 @@ class SourceData:
     dones: np.ndarray
     locate_row: Callable[[int], str]
     locate_transition: Callable[[int], str]
-    action_bounds: tuple[np.ndarray, np.ndarray] | None = None
+    action_bounds: ActionBounds | None = None
+    integer_actions: bool = False
     env_spec: str | None = None
     observation_keys: tuple[str, ...] = ()
     reference: ScoreReference | None = None
@@ -137,7 +156,14 @@ def rows_are_states(
         dones=dones,
         locate_row=lambda row: f"row {row}",
         locate_transition=lambda i: f"row {index[i]}",
+        integer_actions=integer_actions(columns),
     )
+
+
+def integer_actions(columns: dict[str, Column]) -> bool:
+    """Tells whether the actions are one integer per step."""
+    actions = columns["actions"]
+    return actions.width == 1 and actions.dtype.kind in "iub"
 
 
 def read_actions(columns: dict[str, Column], keep: np.ndarray) -> np.ndarray:

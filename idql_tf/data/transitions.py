@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 
+from idql_tf.data import preprocessing
 from idql_tf.data.scores import ScoreReference
 
 _BLOCK_ROWS = 65_536
@@ -34,10 +35,12 @@ class DatasetInfo:
       env_spec: JSON of the gymnasium EnvSpec to evaluate in, or None.
       observation_keys: dict keys in flattening order; () for plain arrays.
       observation_size: D, after flattening.
-      action_low: lower action bounds [A], environment units.
-      action_high: upper action bounds [A], environment units.
+      action_low: lower action bounds [A], environment units; the number of the first
+        of discrete actions, [1].
+      action_high: upper action bounds [A], or the number of the last, [1].
       reference: returns that score 0 and 100, or None where unknown.
       num_episodes: number of episodes.
+      discrete_actions: whether an action is one of A, stored as one-hot vector.
     """
 
     dataset: str
@@ -49,11 +52,24 @@ class DatasetInfo:
     action_high: tuple[float, ...]
     reference: ScoreReference | None
     num_episodes: int
+    discrete_actions: bool = False
 
     @property
     def action_size(self) -> int:
-        """A, the number of action dimensions."""
+        """A, the number of action dimensions, or of discrete actions."""
+        if self.discrete_actions:
+            return int(self.action_high[0] - self.action_low[0]) + 1
         return len(self.action_low)
+
+    def to_env_action(self, actions: np.ndarray) -> np.ndarray:
+        """Maps actions as in `Transitions` [..., A] to the environment's.
+
+        Returns:
+          float32 [..., A] within the bounds, or int64 [...] of discrete actions.
+        """
+        if self.discrete_actions:
+            return preprocessing.from_one_hot(actions, self.action_low[0])
+        return preprocessing.to_env_action(actions, self.action_low, self.action_high)
 
     def to_json(self) -> dict[str, Any]:
         """Returns a dict of plain JSON types; `from_json` reads it back."""
@@ -88,7 +104,7 @@ class Transitions:
     Attributes:
       rows: observations, each once, float32 [R, D], 64-byte aligned.
       index: row of each transition's observation, int32 [M].
-      actions: float32 [M, A] in [-(1 - 1e-5), 1 - 1e-5].
+      actions: float32 [M, A] in [-(1 - 1e-5), 1 - 1e-5]; discrete ones one-hot.
       rewards: as in the source, float32 [M].
       masks: 1 - terminated, float32 [M]; 1 at a time-out.
       dones: last transition of its episode, bool [M].

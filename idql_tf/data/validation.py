@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator
 import numpy as np
 
 from idql_tf.data.columns import BLOCK_BYTES
-from idql_tf.data.source import SourceData
+from idql_tf.data.source import ActionBounds, SourceData
 
 _BOUND_TOLERANCE = 1e-3  # of the range; logs round and clip
 
@@ -19,21 +19,19 @@ def row_blocks(array: np.ndarray) -> Iterator[tuple[int, np.ndarray]]:
         yield start, array[start : start + step]
 
 
-def find_problems(
-    data: SourceData, low: np.ndarray, high: np.ndarray
-) -> tuple[str, ...]:
+def find_problems(data: SourceData, bounds: ActionBounds) -> tuple[str, ...]:
     """Checks a source's arrays; returns one line per reason not to train.
 
     Args:
       data: the arrays, actions in environment units.
-      low: lower action bounds [A].
-      high: upper action bounds [A].
+      bounds: of the actions.
     """
+    check_actions = _no_action if bounds.discrete else _out_of_bounds
     found = (
         _non_finite("observations", data.rows, data.locate_row),
         _non_finite("actions", data.actions, data.locate_transition),
         _non_finite("rewards", data.rewards, data.locate_transition),
-        _out_of_bounds(data, low, high),
+        check_actions(data, bounds),
         _nothing_to_learn(data),
     )
     return tuple(problem for problem in found if problem)
@@ -59,7 +57,24 @@ def _non_finite(
     )
 
 
-def _out_of_bounds(data: SourceData, low: np.ndarray, high: np.ndarray) -> str | None:
+def _no_action(data: SourceData, bounds: ActionBounds) -> str | None:
+    """Finds a number that is none of the discrete actions."""
+    actions = data.actions[:, 0]
+    known = (actions >= bounds.low) & (actions <= bounds.high)
+    bad = np.flatnonzero(
+        np.isfinite(actions) & ~(known & (np.rint(actions) == actions))
+    )
+    if not len(bad):
+        return None
+    return (
+        f"actions hold {actions[bad[0]]:g} at {data.locate_transition(int(bad[0]))}; "
+        f"expected {bounds}; repair the actions, or name the environment they belong "
+        f"to with --env_id"
+    )
+
+
+def _out_of_bounds(data: SourceData, bounds: ActionBounds) -> str | None:
+    low, high, _ = bounds
     slack = _BOUND_TOLERANCE * (high - low)
     for start, block in row_blocks(data.actions):
         bad = (block < low - slack) | (block > high + slack)

@@ -1,4 +1,4 @@
-"""Collects maze2d datasets, so that nothing needs a download.
+"""Collects datasets, so that nothing needs a download: maze2d here.
 
 As D4RL's maze2d (Fu et al. 2020, arXiv 2004.07219): a controller wanders between
 random cells of a point maze while the reward is paid for one fixed goal cell.
@@ -6,7 +6,6 @@ random cells of a point maze while the reward is paid for one fixed goal cell.
 
 from __future__ import annotations
 
-import dataclasses
 import math
 import os
 import pathlib
@@ -19,7 +18,8 @@ from gymnasium.envs.registration import EnvSpec
 from idql_tf import files
 from idql_tf.data import scores
 from idql_tf.data.progress import slow_progress
-from idql_tf.environments import factory, maze, minari_writer
+from idql_tf.environments import collect_discrete, factory, maze, minari_writer
+from idql_tf.environments.collected import Collected, save
 from idql_tf.errors import UserError, check_count
 
 # D4RL's goal cells; its goal in other maps is the last free cell, row by row.
@@ -30,46 +30,6 @@ _D4RL_GOALS = {
 }
 _REFERENCE_EPISODES = 20
 _DEFAULT_TIME_LIMIT = 300
-
-
-@dataclasses.dataclass(frozen=True)
-class Collected:
-    """What was written, and where.
-
-    Attributes:
-      path: the dataset directory.
-      dataset_id: Minari's name for it, below the directory `root`.
-      returns: undiscounted return of each episode, float64 [episodes].
-      num_steps: transitions written.
-      reference: returns that score 0 and 100.
-    """
-
-    path: pathlib.Path
-    dataset_id: str
-    returns: np.ndarray
-    num_steps: int
-    reference: scores.ScoreReference
-
-    def describe(self) -> str:
-        """Lines for a terminal: what is there and what to type next."""
-        score = scores.normalize(self.returns.mean(), self.reference)
-        lines = [
-            f"wrote {self.path}",
-            f"{self.num_steps:,} steps in {len(self.returns)} episodes; return "
-            f"{self.returns.mean():.1f} +- {self.returns.std():.1f}, largest "
-            f"{self.returns.max():.0f}",
-            f"score of the data {score:.1f} ({self.reference.source})",
-            f"train on it with --dataset minari:{self.path}",
-        ]
-        path = str(self.path.absolute())
-        if path.endswith(f"/{self.dataset_id}"):
-            root = path.removesuffix(f"/{self.dataset_id}") or "/"
-            lines.append(
-                f"or, through Minari's own search path, MINARI_DATASETS_PATH={root} "
-                f"and --dataset minari:{self.dataset_id}"
-            )
-        return "\n".join(lines)
-
 
 # Parts of a cell by which a leg's target lies off the centre. On each axis a third of
 # the targets are 0.4 off, where the ball touches a wall if there is one. Where the
@@ -94,10 +54,12 @@ def collect(
 
     Episodes end by the environment's time limit alone, and only whole ones are
     written, so there are at least `num_steps` transitions. Equal arguments
-    give equal arrays.
+    give equal arrays. Environments with discrete actions are left to
+    `collect_discrete`, which has its own arguments in gin.
 
     Args:
-      env_id: a `PointMaze_*` environment with the sparse reward.
+      env_id: a `PointMaze_*` environment with the sparse reward, or one of
+        `collect_discrete.CONTROLLERS`.
       num_steps: transitions wanted.
       output: directory to create; its last two names become the dataset id.
       seed: non-negative; decides starts, goals, targets and noise.
@@ -108,11 +70,13 @@ def collect(
       What was written and where.
 
     Raises:
-      UserError: not a point maze, nothing to collect, a `noise` or `goal_cell`
+      UserError: another environment, nothing to collect, a `noise` or `goal_cell`
         that is none, or `output` is there and not an empty directory.
     """
     check_count("num_steps", num_steps)
     check_count("seed", seed, 0)
+    if env_id in collect_discrete.CONTROLLERS:
+        return collect_discrete.collect(env_id, num_steps, output, seed)
     if type(noise) not in (int, float) or not 0 <= noise < math.inf:
         raise UserError(
             f"collect.noise is {noise!r}; expected a number from 0 up, such as 0.3"
@@ -132,19 +96,12 @@ def collect(
                 episodes.append(run_episode(env, field, rng, noise))
                 advance(1)
         env.close()
-        name = minari_writer.dataset_id(path)
         metadata = {
-            "dataset_id": name,
             "algorithm_name": f"shortest path, waypoints, gaussian noise {noise:g}",
             "description": f"random targets in {env_id}, sparse reward for the fixed "
             f"goal cell {field.goal_cells[0]}, collected by idql_tf with seed {seed}",
-            "ref_min_score": reference.minimum,
-            "ref_max_score": reference.maximum,
         }
-        minari_writer.write(partial, spec, episodes, metadata)
-    returns = np.array([episode.rewards.sum(dtype=np.float64) for episode in episodes])
-    steps = sum(len(episode.actions) for episode in episodes)
-    return Collected(path, name, returns, steps, reference)
+        return save(partial, path, spec, episodes, reference, metadata)
 
 
 def run_episode(
@@ -211,9 +168,10 @@ def _task(env_id: str, goal_cell: tuple[int, int] | None) -> tuple[EnvSpec, maze
     name = scores.environment_name(env_id)
     if not name.startswith("PointMaze_") or name.endswith("Dense"):
         raise UserError(
-            f"cannot collect in '{env_id}'; expected a point maze with sparse reward: "
-            "PointMaze_UMaze-v3, PointMaze_Medium-v3, PointMaze_Large-v3 or another "
-            "PointMaze_* id without Dense"
+            f"cannot collect in '{env_id}'; expected "
+            f"{', '.join(collect_discrete.CONTROLLERS)} or a point maze with sparse "
+            "reward: PointMaze_UMaze-v3, PointMaze_Medium-v3, PointMaze_Large-v3 or "
+            "another PointMaze_* id without Dense"
         )
     spec = factory.parse_spec(env_id)
     field = maze.Maze(tuple(map(tuple, spec.kwargs["maze_map"])))

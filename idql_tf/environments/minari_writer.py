@@ -14,10 +14,14 @@ from gymnasium.envs.registration import EnvSpec
 
 @dataclasses.dataclass(frozen=True)
 class Episode:
-    """One episode of T steps: T + 1 dict observations, the rest [T, ...]."""
+    """One episode of T steps: T + 1 observations, the rest [T, ...].
+
+    Observations are [T + 1, D], or a dict of such; actions are float [T, A] in [-1, 1],
+    or integers [T] of the environment's discrete space.
+    """
 
     seed: int
-    observations: dict[str, np.ndarray]
+    observations: np.ndarray | dict[str, np.ndarray]
     actions: np.ndarray
     rewards: np.ndarray
     terminations: np.ndarray
@@ -42,21 +46,18 @@ def write(
     spec: EnvSpec,
     episodes: list[Episode],
     metadata: dict[str, Any],
+    action_space: gymnasium.spaces.Discrete | None = None,
 ) -> None:
     """Writes the episodes in Minari's HDF5 form (without its need for jax)."""
     import minari
     from minari.data_collector.episode_buffer import EpisodeBuffer
     from minari.dataset.minari_storage import MinariStorage
 
+    first = episodes[0]
     storage = MinariStorage.new(
         directory / "data",
-        observation_space=gymnasium.spaces.Dict(
-            {
-                key: _box(values.shape[1], np.inf)
-                for key, values in episodes[0].observations.items()
-            }
-        ),
-        action_space=_box(episodes[0].actions.shape[1], 1.0),
+        observation_space=_observation_space(first.observations),
+        action_space=action_space or _box(first.actions, 1.0),
         env_spec=spec,
     )
     storage.update_metadata(
@@ -72,8 +73,18 @@ def write(
     storage.update_episode_metadata([_statistics(episode) for episode in episodes])
 
 
-def _box(size: int, bound: float) -> gymnasium.spaces.Box:
-    return gymnasium.spaces.Box(-bound, bound, (size,), np.float32)
+def _observation_space(
+    observations: np.ndarray | dict[str, np.ndarray],
+) -> gymnasium.spaces.Space:
+    if isinstance(observations, dict):
+        parts = {key: _box(values, np.inf) for key, values in observations.items()}
+        return gymnasium.spaces.Dict(parts)
+    return _box(observations, np.inf)
+
+
+def _box(values: np.ndarray, bound: float) -> gymnasium.spaces.Box:
+    """The space of the rows of `values`."""
+    return gymnasium.spaces.Box(-bound, bound, values.shape[1:], np.float32)
 
 
 def _statistics(episode: Episode) -> dict[str, float]:

@@ -18,19 +18,23 @@ def name(run: RunFiles, single: bool) -> str:
     """What a run's choice of one candidate, or of several, is.
 
     With one candidate nothing is chosen: the behaviour model acts, which is behaviour
-    cloning unless its losses were weighted by advantages.
+    cloning (of discrete actions, by the likeliest) unless its losses were weighted by
+    advantages.
     """
-    gaussian = _bound(run, "IdqlLearner.behavior") == "@GaussianBehavior"
+    model = _bound(run, "IdqlLearner.behavior")
+    gaussian, discrete = model == "@GaussianBehavior", model == "@CategoricalBehavior"
     weighted = _bound(run, "IdqlLearner.behavior_weight") not in (None, "None")
     exponential = _bound(run, "Critic.objective") == "@Exponential()"
     filtered = _bound(run, "train.best_fraction") not in (None, "1.0", "1")
     if weighted:
-        kind = ("EQL" if exponential else "IQL") if gaussian else "Weighted diffusion"
+        iql = "EQL" if exponential else "IQL"
+        kind = iql if gaussian or discrete else "Weighted diffusion"
         kind += "" if single else ", resampled"
     elif single:
         kind = "Gaussian cloning" if gaussian else "Behaviour cloning"
     else:
-        kind = "Gaussian cloning, resampled" if gaussian else "IDQL"
+        idql = "Discrete IDQL" if discrete else "IDQL"
+        kind = "Gaussian cloning, resampled" if gaussian else idql
     return f"{kind}, filtered data" if filtered else kind
 
 

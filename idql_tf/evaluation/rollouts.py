@@ -16,8 +16,8 @@ from idql_tf.data.transitions import DatasetInfo
 from idql_tf.environments import factory
 from idql_tf.errors import UserError, check_count
 
-# Observations float32 [S, B, D] and the number of the lockstep -> unit actions
-# float32 [S, B, A] in [-1, 1]. B is the same in all calls of one evaluation.
+# Observations float32 [S, B, D] and the number of the lockstep -> actions as data
+# store them, float32 [S, B, A]. B is the same in all calls of one evaluation.
 Act = Callable[[np.ndarray, int], np.ndarray]
 
 _LONGEST_EPISODE = 100_000
@@ -190,10 +190,9 @@ class _Lockstep:
         return self._episode >= 0
 
     def step(self, actions: np.ndarray) -> int:
-        """Takes unit actions [S, B, A]; returns how many episodes finished."""
-        low, high = self._info.action_low, self._info.action_high
-        flat = preprocessing.to_env_action(actions, low, high)
-        flat = flat.reshape(-1, flat.shape[-1])
+        """Takes stored actions [S, B, A]; returns how many episodes finished."""
+        taken = self._info.to_env_action(actions)
+        flat = taken.reshape(-1, *taken.shape[2:])
         observation, rewards, terminated, truncated, _ = self._envs.step(flat)
         seed, slot = np.nonzero(self.running)
         episode = self._episode[seed, slot]
@@ -305,8 +304,17 @@ def _check_spaces(envs: SyncVectorEnv, info: DatasetInfo) -> None:
             f"the environment gives {sum(sizes)} numbers as observation, the data have "
             f"{info.observation_size}; evaluate in the data's environment"
         )
-    if action.shape != (info.action_size,):
+    if not _takes(action, info):
+        kind = "choices" if info.discrete_actions else "dimensions"
         raise UserError(
             f"the environment's actions are {action}, the data's have "
-            f"{info.action_size} dimensions; evaluate in the data's environment"
+            f"{info.action_size} {kind}; evaluate in the data's environment"
         )
+
+
+def _takes(space: gymnasium.Space, info: DatasetInfo) -> bool:
+    """Whether an action space is that of the data."""
+    if isinstance(space, gymnasium.spaces.Discrete):
+        bounds = (space.start,), (space.start + space.n - 1,)
+        return info.discrete_actions and bounds == (info.action_low, info.action_high)
+    return not info.discrete_actions and space.shape == (info.action_size,)

@@ -8,6 +8,7 @@ import operator
 import pathlib
 from typing import Any
 
+from idql_tf.data.preprocessing import MOST_ACTIONS
 from idql_tf.errors import UserError
 
 # Wider than float32, and no sum or square of a run's numbers overflows.
@@ -79,6 +80,11 @@ def _count(value: Any) -> None:
     if type(value) is not int:
         raise TypeError(f"expected an integer, found {value!r:.60}")
     integer(value)
+
+
+def _flag(value: Any) -> None:
+    if not isinstance(value, bool):
+        raise TypeError(f"expected true or false, found {value!r:.60}")
 
 
 def _number(value: Any) -> None:
@@ -173,12 +179,24 @@ def _check_sizes(dataset: dict[str, Any], statistics: dict[str, Any] | None) -> 
         raise ValueError(
             f"expected action_low below action_high, found {low} and {high}"
         )
+    if known and dataset.get("discrete_actions"):
+        first, last = _whole(low), _whole(high)
+        if last - first >= MOST_ACTIONS:
+            raise ValueError(f"expected at most {MOST_ACTIONS:,} discrete actions")
     size = dataset.get("observation_size")
     for name, numbers in (statistics or {}).items():
         if size is not None and len(numbers) != size:
             raise ValueError(
                 f"observation_size is {size}, found {len(numbers)} numbers of {name}"
             )
+
+
+def _whole(bound: list[float]) -> int:
+    """The number of a discrete action, alone in its list."""
+    (number,) = bound
+    if number != int(number):
+        raise ValueError(f"expected the number of a discrete action, found {number}")
+    return int(number)
 
 
 def _histogram(value: Any) -> None:
@@ -213,5 +231,6 @@ _DATASET_FIELDS = {
     "action_high": _numbers,
     "reference": _reference,
     "num_episodes": _count,
+    "discrete_actions": _flag,
 }
 _MAY_BE_NULL = ("env_spec", "reference")

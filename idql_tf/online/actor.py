@@ -13,7 +13,8 @@ from idql_tf.data.transitions import DatasetInfo
 from idql_tf.environments import factory
 from idql_tf.replay.layout import Item
 
-# Observations float32 [S, E, D] and the number of the step -> unit actions [S, E, A].
+# Observations float32 [S, E, D] and the number of the step -> actions as data store
+# them, float32 [S, E, A].
 Act = Callable[[np.ndarray, int], np.ndarray]
 
 
@@ -66,12 +67,12 @@ class Actor:
                 f"the policy gave a non-finite action, step {self._steps}"
             )
         # What the critic learns of is what the dataset would hold of it.
-        limit = preprocessing.ACTION_LIMIT
-        actions = np.clip(actions, -limit, limit)
-        low, high = self._info.action_low, self._info.action_high
-        taken = preprocessing.to_env_action(actions, low, high)
+        if not self._info.discrete_actions:
+            limit = preprocessing.ACTION_LIMIT
+            actions = np.clip(actions, -limit, limit)
+        taken = self._info.to_env_action(actions)
         found, rewards, terminated, truncated, _ = self._envs.step(
-            taken.reshape(-1, taken.shape[-1])
+            taken.reshape(-1, *taken.shape[2:])
         )
         rewards, terminated, truncated = (
             np.reshape(x, self._shape) for x in (rewards, terminated, truncated)

@@ -190,13 +190,26 @@ def make_learner(run: Run) -> IdqlLearner:
     """Builds a run's learner from the configuration in force.
 
     Raises:
-      UserError: a value in the configuration has a wrong type or range.
+      UserError: a value in the configuration has a wrong type or range, or the
+        behaviour model is not one of the data's actions.
     """
     start_compiler()
     info = run.info
-    return configured(
+    learner = configured(
         lambda: IdqlLearner(info.observation_size, info.action_size, run.seeds)
     )
+    found = learner.behavior
+    if info.discrete_actions != found.DISCRETE:
+        kind, cure = (
+            ("discrete", "add")
+            if info.discrete_actions
+            else ("continuous", "leave out")
+        )
+        raise UserError(
+            f"{info.dataset} has {kind} actions, found a {found.KIND} behaviour model; "
+            f"expected one of {kind} actions; {cure} --gin_file gin/tasks/discrete.gin"
+        )
+    return learner
 
 
 def restore(

@@ -121,6 +121,12 @@ class Finetuning:
                 f"{source.path} acts with the mean of its Gaussian: it would explore "
                 "nothing; give --gin_param GaussianBehavior.sampler_temperature=1.0"
             )
+        if self.learner.behavior.DISCRETE and settings.exploration == "argmax":
+            raise UserError(
+                f"{source.path} has discrete actions, whose argmax draws nothing: it "
+                "would explore nothing; expected --mode imp, or --gin_param "
+                "\"finetune.exploration='implicit'\""
+            )
         self.evaluator = jobs.configured(
             lambda: Evaluator(
                 self.run, self.learner, self.console, self.stop, phase="online"

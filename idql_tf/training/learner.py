@@ -40,7 +40,8 @@ class IdqlLearner(tf.Module):
       critic_batch_size: transitions per critic update and seed.
       behavior_batch_size: transitions per behaviour update and seed.
       validation_batch_size: held-out transitions per validation, at most.
-      behavior: `Behavior` or `GaussianBehavior`.
+      behavior: `Behavior`, `GaussianBehavior` or, of discrete actions,
+        `CategoricalBehavior`.
       behavior_weight: of each action's loss, by its advantage (IDQL eq. 3, appendix
         F.5); None weighs all alike, and critic and behaviour model never meet.
       tensor_float_32: let a GPU round matmul inputs to 10 bits (faster; the
@@ -185,8 +186,8 @@ class IdqlLearner(tf.Module):
 def _check_parts(behavior: Any, behavior_weight: Any) -> None:
     if not (isinstance(behavior, type) and issubclass(behavior, BehaviorModel)):
         raise UserError(
-            f"IdqlLearner.behavior is {behavior!r:.60}; expected @Behavior or "
-            "@GaussianBehavior"
+            f"IdqlLearner.behavior is {behavior!r:.60}; expected @Behavior, "
+            "@GaussianBehavior or @CategoricalBehavior"
         )
     if behavior_weight is not None and not isinstance(behavior_weight, WEIGHTS):
         raise UserError(

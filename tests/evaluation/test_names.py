@@ -12,6 +12,7 @@ class _Run:
 
 
 GAUSSIAN = "IdqlLearner.behavior = @GaussianBehavior\n"
+CATEGORICAL = "IdqlLearner.behavior = @CategoricalBehavior\n"
 WEIGHTED = "IdqlLearner.behavior_weight = @ExponentialAdvantage()\n"
 PLAIN = "IdqlLearner.behavior = @Behavior\nIdqlLearner.behavior_weight = None\n"
 
@@ -26,6 +27,9 @@ PLAIN = "IdqlLearner.behavior = @Behavior\nIdqlLearner.behavior_weight = None\n"
         (GAUSSIAN + WEIGHTED + "Critic.objective = @Exponential()\n", 1, "EQL (N = 1)"),
         (GAUSSIAN, 1, "Gaussian cloning (N = 1)"),
         (GAUSSIAN, 64, "Gaussian cloning, resampled (N = 64)"),
+        (CATEGORICAL, 1, "Behaviour cloning (N = 1)"),
+        (CATEGORICAL, 64, "Discrete IDQL (N = 64)"),
+        (CATEGORICAL + WEIGHTED, 1, "IQL (N = 1)"),
         (WEIGHTED, 1, "Weighted diffusion (N = 1)"),
         ("train.best_fraction = 0.1\n", 1, "Behaviour cloning, filtered data (N = 1)"),
     ],

@@ -55,6 +55,7 @@ def _damage(spec, path, value):
         ("dataset.observation_size", 4.0),
         ("dataset.action_low", "x"),
         ("dataset.action_high", [None]),
+        ("dataset.discrete_actions", 1),
     ],
 )
 def test_a_damaged_field_is_named(run_dir, path, value):
@@ -68,6 +69,9 @@ def test_a_damaged_field_is_named(run_dir, path, value):
         report.write([run_dir])
 
 
+_DISCRETE = {"action_low": [0.0], "action_high": [1.0], "discrete_actions": True}
+
+
 @pytest.mark.parametrize(
     ("dataset", "statistics", "match"),
     [
@@ -78,6 +82,9 @@ def test_a_damaged_field_is_named(run_dir, path, value):
         ),
         ({"action_low": [-1.0, 1.0], "action_high": [1.0, 1.0]}, None, "below"),
         ({"action_low": [], "action_high": []}, None, "action_low below"),
+        (_DISCRETE | {"action_low": [-0.5]}, None, "found -0.5"),
+        (_DISCRETE | {"action_high": [1e9]}, None, "at most 10,000"),
+        (_DISCRETE | {"action_low": [0, 0], "action_high": [1, 1]}, None, "damaged"),
         ({"observation_size": 3}, [0.0, 1.0], "observation_size is 3, found 2 numbers"),
         ({}, 0.0, "json: observation_statistics is damaged .*expected a list"),
     ],
