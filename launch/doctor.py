@@ -5,8 +5,8 @@ Example:
 
 One line for each: Python, every package of setup.py, MuJoCo, XLA, GPU, SavedModel,
 Reverb, the run directory, disk, memory, datasets. `warning` is what can be done
-without, `failed` what cannot; exit code 0 if nothing failed, else 1. Each is tried in
-a process of its own, so that a crash or a hang is a line too. Half a minute.
+without, `failed` what cannot; exit code 0 if nothing failed, else 1. A crash or a hang
+is a line too, for things are tried in a process of their own. Half a minute.
 """
 
 import pathlib

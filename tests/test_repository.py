@@ -16,7 +16,7 @@ from packaging.utils import canonicalize_name
 from idql_tf.doctor.examination import setup_constant
 
 ROOT = pathlib.Path(__file__).resolve().parents[1]
-SHELL_SCRIPTS = sorted((ROOT / "launch").glob("*.sh")) + [ROOT / ".ci" / "run"]
+SHELL_SCRIPTS = sorted([*(ROOT / "launch").glob("*.sh"), *(ROOT / ".ci").iterdir()])
 PYTHON_SCRIPTS = sorted((ROOT / "launch").glob("*.py"))
 
 

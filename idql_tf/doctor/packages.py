@@ -70,20 +70,23 @@ def extra(lines: Sequence[str]) -> str:
     """The versions of an extra's packages, where it is installed."""
     from packaging.requirements import Requirement
 
-    found, wrong = [], []
+    found, wrong, missing = [], [], []
     for wanted in map(Requirement, lines):
         if wanted.marker and not wanted.marker.evaluate():
             continue
         try:
             version = metadata.version(wanted.name)
         except metadata.PackageNotFoundError:
+            missing.append(wanted.name)
             continue
         found.append(f"{wanted.name} {version}")
         if not wanted.specifier.contains(version, prereleases=True):
             wrong.append(f"{found[-1]} is not {wanted.specifier}")
     if wrong:
         raise UserError(f"{', '.join(wrong)}; {INSTALL}, then the extra")
-    return ", ".join(found) or "not installed"
+    if missing:
+        found.append(f"not installed: {', '.join(missing)}")
+    return ", ".join(found)
 
 
 def configuration(gin_files: Sequence[str], gin_params: Sequence[str]) -> str:

@@ -136,7 +136,8 @@ def test_versions_of_python_and_of_extras(monkeypatch):
     for wanted in (">=3.8,<3.10", ">=3.100,<4.0"):
         with pytest.raises(UserError, match="is not >="):
             packages.python(wanted)
-    assert packages.extra(["no-such-package>=2"]) == "not installed"
+    told = packages.extra(["no-such-package>=2", "pytest>=8"])
+    assert told == f"pytest {pytest.__version__}, not installed: no-such-package"
     with pytest.raises(UserError, match="is not <8"):
         packages.extra(["pytest<8", "no-such-package>=2"])
 
