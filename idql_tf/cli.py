@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, NoReturn
 
 from absl import flags
 
-from idql_tf.errors import Failure, UserError
+from idql_tf.errors import Failure, UserError, in_one_line
 
 if TYPE_CHECKING:
     from idql_tf.runs.online import Request
@@ -197,11 +197,12 @@ def run(
         _fail(str(error))
     except Exception as error:
         # From Python an OSError, from TensorFlow one of a dozen kinds.
-        if os.strerror(errno.ENOSPC) not in str(error):
+        full = os.strerror(errno.ENOSPC)
+        if full not in str(error):
             raise
         _fail(
-            f"{' '.join(str(error).split()):.200}; what was saved before is whole: "
-            "free some space and run the same command again"
+            f"{full} ({in_one_line(error)}); what was saved before is whole: free some "
+            "space and run the same command again"
         )
 
 

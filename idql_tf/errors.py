@@ -2,6 +2,7 @@
 
 import math
 import numbers
+import re
 from typing import Any
 
 
@@ -18,6 +19,11 @@ class Failure(RuntimeError):
 
     Launch scripts print it to stderr and exit with code 1.
     """
+
+
+def in_one_line(error: BaseException) -> str:
+    """What a library's exception says, shortened; without TensorFlow's node names."""
+    return re.sub(r"\{\{.*?\}\} ?", "", " ".join(str(error).split()))[:200]
 
 
 def check_count(name: str, value: Any, least: int = 1, most: int = 2**31 - 1) -> None:

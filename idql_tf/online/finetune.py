@@ -9,7 +9,7 @@ import numpy as np
 import tensorflow as tf
 from rich.console import Console
 
-from idql_tf.errors import Failure
+from idql_tf.errors import Failure, in_one_line
 from idql_tf.online.settings import Settings
 from idql_tf.online.updates import FinetuneUpdates
 from idql_tf.replay.deadlines import ReplayTimeout
@@ -126,9 +126,8 @@ def finetune(
             checkpoints.save()
         except (OSError, tf.errors.OpError) as error:
             raise Failure(
-                f"step {step:,} could not be saved "
-                f"({' '.join(str(error).split()):.200}); what was saved before is "
-                "whole: mend it and run the same command again"
+                f"step {step:,} could not be saved ({in_one_line(error)}); what was "
+                "saved before is whole: mend it and run the same command again"
             ) from error
 
     def is_stopped() -> bool:

@@ -127,7 +127,7 @@ def _repeat(
     def step(i: tf.Tensor, finite: tf.Tensor, *sums: tf.Tensor) -> tuple:
         metrics = update()
         values = [metrics[name] for name in names]
-        is_finite = tf.reduce_all(tf.math.is_finite(tf.stack(values)), 0)
+        is_finite = tf.math.is_finite(tf.add_n(values))
         finite += tf.cast(is_finite & (finite == i), tf.int64)
         return i + 1, finite, *map(tf.add, sums, values)
 

@@ -10,7 +10,7 @@ import shutil
 import tensorflow as tf
 
 from idql_tf import files
-from idql_tf.errors import UserError
+from idql_tf.errors import UserError, in_one_line
 from idql_tf.training.learner import IdqlLearner
 
 # A damaged file reaches Python as any of these, by the place of the damage.
@@ -137,7 +137,7 @@ class Checkpoints:
                     self._newest = self._step()
                     return self._newest
             except _UNREADABLE as error:
-                reason = " ".join(str(error).split())[:120] or type(error).__name__
+                reason = in_one_line(error) or type(error).__name__
             self._lost.append(number)
             self.skipped.append(f"{_name(number)}: {reason}")
         if self.skipped:

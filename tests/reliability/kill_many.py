@@ -121,7 +121,7 @@ class Program:
         while not is_so(self.said()):
             if not self.is_alive():
                 return False
-            time.sleep(0.002)
+            time.sleep(0.004)
         return True
 
     def end(self, kill: bool = False) -> int:

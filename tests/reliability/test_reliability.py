@@ -10,6 +10,7 @@ from paths import REPOSITORY
 from tiny_run import SMALL, run_warm, start_warm, train
 
 
+@pytest.mark.slow
 def test_two_processes_train_the_same(maze, tmp_path):
     tiny = ["CRITIC_STEPS=200", "BEHAVIOR_STEPS=100", "train.log_every=50"]
     tiny += ["train.episodes=1", "evaluate.methods=(('argmax', 1),)"]

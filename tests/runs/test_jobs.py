@@ -11,6 +11,7 @@ import time
 
 import numpy as np
 import pytest
+import survival
 import tensorflow as tf
 from tiny_run import SMALL, check_refused, run_warm, script, train
 
@@ -120,6 +121,8 @@ def test_a_stopped_run_resumes_to_the_same_weights(
     for name in whole:
         np.testing.assert_array_equal(whole[name], resumed[name], err_msg=name)
     assert (run_dir / "evaluations.csv").read_text() == episodes
+    logged = [survival.rows(path / "metrics.csv") for path in (whole_dir, run_dir)]
+    assert logged[0] == logged[1]
 
 
 def test_two_programs_do_not_write_one_run(maze, tmp_path):

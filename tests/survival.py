@@ -64,7 +64,8 @@ class Kept:
         saved = self._env_step()
         journal = self._journal()
         assert len(journal) >= saved, (len(journal), saved)
-        self._noted.append(journal[:saved])
+        if saved:
+            self._noted.append(journal[:saved])
 
     def check(self, steps):
         """Called at the end: settings are those of kill_many.py, --mode=imp."""
