@@ -212,7 +212,7 @@ def test_metadata_name_no_code_to_run(write_minari, tmp_path):
         ("action_space", "[" * 100_000),
         (
             "observation_space",
-            '{"type": "Box", "dtype": "f4", "shape": [2000000000], "low": 0, "high": 1}',
+            '{"type": "Box", "dtype": "f4", "shape": [2000000000],"low": 0, "high": 1}',
         ),
     ],
 )
