@@ -43,6 +43,7 @@ EXTRAS_REQUIRE = {
     "dev": [
         "pytest>=8,<10",
         "pytest-xdist>=3.5,<4",
+        "hypothesis>=6.100,<7",
         "mypy>=1.10,<1.11",
         "ruff>=0.17,<0.18",
         "exceptiongroup<1.3; python_version < '3.11'",

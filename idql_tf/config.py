@@ -23,14 +23,11 @@ def load(files: Sequence[str], params: Sequence[str] = ()) -> None:
 
     Raises:
       UserError: a file is missing, imports or includes anything (a gin import
-        would run a stranger's code), or binds an unknown name.
+        would run a stranger's code), names what another package has registered, or
+        binds an unknown name.
     """
-    register()
     texts = [(str(BASE), BASE.read_text())]
-    texts += [(name, _read(name)) for name in files]
-    gin.clear_config()
-    for name, text in texts + [("--gin_param", param) for param in params]:
-        _parse(name, text)
+    _load(texts + [(name, _read(name)) for name in files], params)
 
 
 def load_text(
@@ -41,11 +38,14 @@ def load_text(
     Raises:
       UserError: as `load`.
     """
+    _load([(name, text)] + [(file, _read(file)) for file in files], params)
+
+
+def _load(texts: Sequence[tuple[str, str]], params: Sequence[str]) -> None:
     register()
-    texts = [(name, text)] + [(file, _read(file)) for file in files]
     gin.clear_config()
-    for source, part in texts + [("--gin_param", param) for param in params]:
-        _parse(source, part)
+    for name, text in (*texts, *(("--gin_param", param) for param in params)):
+        _parse(name, text)
 
 
 def add_defaults() -> None:
@@ -113,11 +113,24 @@ def _read(name: str) -> str:
 
 
 class _Names(config_parser.ParserDelegate):
-    """Reads references as plain names: nothing is looked up or run."""
+    """Reads references as plain names: nothing is looked up or run.
+
+    Attributes:
+      foreign: names that other packages have registered.
+    """
+
+    def __init__(self) -> None:
+        self.foreign: list[str] = []
 
     def configurable_reference(
         self, scoped_configurable_name: str, evaluate: bool
     ) -> str:
+        try:
+            module = gin.get_configurable(scoped_configurable_name).__module__
+        except ValueError:  # gin says so in its own words.
+            module = __name__
+        if not module.startswith("idql_tf."):
+            self.foreign.append(scoped_configurable_name)
         return scoped_configurable_name
 
     def macro(self, macro_name: str) -> str:
@@ -125,8 +138,9 @@ class _Names(config_parser.ParserDelegate):
 
 
 def _parse(name: str, text: str) -> None:
+    names = _Names()
     try:
-        for statement in config_parser.ConfigParser(text, _Names()):
+        for statement in config_parser.ConfigParser(text, names):
             if isinstance(
                 statement,
                 (config_parser.ImportStatement, config_parser.IncludeStatement),
@@ -136,6 +150,11 @@ def _parse(name: str, text: str) -> None:
                     f"{statement.location.line_num}); pass several files with "
                     "several --gin_file"
                 )
+        if names.foreign:  # TF-Agents has some that write files.
+            raise UserError(
+                f"{name}: @{names.foreign[0]} belongs to another package; expected a "
+                "configurable of idql_tf, as in gin/base.gin"
+            )
         gin.parse_config(text, skip_unknown=False)
     except UserError:
         raise

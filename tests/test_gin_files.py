@@ -22,6 +22,7 @@ from idql_tf.critic.updates import Critic
 from idql_tf.errors import UserError
 from idql_tf.experiments import figure1, figure2, figure3  # noqa: F401
 from idql_tf.online import settings as finetune
+from idql_tf.runs import jobs
 from idql_tf.runs.directory import Run
 from idql_tf.runs.evaluation import Evaluator
 from idql_tf.training import offline
@@ -127,11 +128,35 @@ def test_objectives_can_be_chosen():
         ("import \\\n os", "not allowed"),
         ("from \\\n os import path", "not allowed"),
         ("include '/etc/passwd'", "not allowed"),
+        ("CRITIC_STEPS = @gin.singleton()", "@gin.singleton belongs to another"),
+        ("Critic.objective = [{'a': @a/gin.macro}]", "belongs to another package"),
+        ("CRITIC_STEPS = " + "9" * 5_000, "--gin_param"),
+        ("CRITIC_STEPS = __import__('os')", "--gin_param"),
     ],
 )
 def test_mistakes_are_refused_in_one_line(param, message):
     with pytest.raises(UserError, match=message):
         config.load([], [param])
+
+
+@pytest.mark.slow
+def test_functions_of_other_packages_are_not_called():
+    """TF-Agents registers one that imports any module by name."""
+    from tf_agents.environments import suite_gym  # noqa: F401
+
+    binding = "suite_gym.load.environment_name = 'antigravity:x'"
+    with pytest.raises(UserError, match="suite_gym.load belongs to another package"):
+        config.load([], [binding, "CRITIC_STEPS = @suite_gym.load()"])
+
+
+@pytest.mark.parametrize(
+    "param",
+    ["CRITIC_STEPS = %CRITIC_STEPS", "CRITIC_STEPS = @train()", "CRITIC_STEPS = %NONE"],
+)
+def test_values_that_need_themselves_or_nothing(param):
+    config.load([], [param])
+    with pytest.raises(UserError):
+        jobs.configured(offline.Settings)
 
 
 def test_a_missing_file_is_named():

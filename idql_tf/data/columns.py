@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import math
 import pathlib
+import struct
 import tokenize
 import zipfile
 import zlib
@@ -184,12 +185,15 @@ def reading(path: pathlib.Path) -> Iterator[None]:
     except UserError:
         raise
     except (
-        OSError,
+        ArithmeticError,
         EOFError,
-        KeyError,
+        LookupError,
+        OSError,
         RuntimeError,
         SyntaxError,
+        TypeError,
         ValueError,
+        struct.error,
         tokenize.TokenError,
         zipfile.BadZipFile,
         zlib.error,

@@ -53,6 +53,8 @@ class Tree:
             if not isinstance(found, h5py.Group):
                 raise KeyError(f"'{found.name}' is no group, it has no '{part}'")
             link = found.get(part, getlink=True)
+            if link is None:
+                raise KeyError(f"'{found.name}' has no '{part}'")
             if isinstance(link, h5py.HardLink):
                 found = found[part]
                 continue

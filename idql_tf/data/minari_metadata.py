@@ -86,11 +86,11 @@ def read(folder: pathlib.Path) -> dict[str, Any]:
             f"Minari dataset: {file} is unreadable ({_line(error)}); expected what "
             f"Minari writes; delete {folder} and download it again"
         ) from error
-    if not (folder / "data" / "main_data.hdf5").is_file():
+    arrays = folder / "data" / "main_data.hdf5"
+    if not arrays.is_file():
         raise UserError(
-            f"Minari dataset: {folder / 'data' / 'main_data.hdf5'} is missing; "
-            f"expected Minari's HDF5 format; download it again or store it with "
-            f"data_format='hdf5'"
+            f"Minari dataset: {arrays} is missing; expected Minari's HDF5 format; "
+            f"download it again or store it with data_format='hdf5'"
         )
     return metadata | found
 

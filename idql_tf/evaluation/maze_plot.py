@@ -58,11 +58,8 @@ def maze(run: RunFiles) -> str | None:
     missing = [name for name in _REQUIRED if name not in stored]
     if missing:
         raise UserError(f"{path.name} lacks {', '.join(missing)}; evaluate again")
-    candidates = np.unique(stored.get("trajectory_num_candidates", np.array([])))
-    shown: list[int | None] = [None]
-    if candidates.size:
-        shown = [*sorted({int(n) for n in candidates[[0, -1]]})]
     try:
+        shown = _fewest_and_most(stored)
         with matplotlib.rc_context(plots.STYLE | {"axes.grid": False}):
             return _draw(stored, {n: _title(run, stored, n) for n in shown})
     except (ArithmeticError, LookupError, TypeError, ValueError) as error:
@@ -70,6 +67,14 @@ def maze(run: RunFiles) -> str | None:
             f"{path.name} holds arrays that do not fit each other "
             f"({' '.join(str(error).split()):.120}); evaluate again"
         ) from error
+
+
+def _fewest_and_most(stored: dict[str, Any]) -> list[int | None]:
+    """Numbers of candidates that are drawn; None where no trajectory is stored."""
+    candidates = np.unique(stored.get("trajectory_num_candidates", np.array([])))
+    if not candidates.size:
+        return [None]
+    return [*sorted({int(n) for n in candidates[[0, -1]]})]
 
 
 def cell_edges(stored: dict[str, Any]) -> tuple[np.ndarray, np.ndarray]:
