@@ -67,9 +67,9 @@ class Spaces:
         else:
             self.low, self.high = _bounds(action_spec)
             self.action_size = len(self.low)
-        self._number_dtype = (
-            tf.int32 if action_spec.dtype == tf.int32 else tf.int64  # Of argmax.
-        )
+        is_int32 = action_spec.dtype == tf.int32
+        # argmax gives these two alone.
+        self._number_dtype = tf.int32 if is_int32 else tf.int64
 
     def flatten(self, observation: types.NestedTensor) -> tf.Tensor:
         """Joins an observation [B, ...], or a dict of them, to float32 [B, D]."""
