@@ -12,6 +12,7 @@ from tf_agents.trajectories import time_step as ts
 from tf_agents.typing import types
 
 from idql_tf import config
+from idql_tf.behavior.categorical import CategoricalBehavior
 from idql_tf.behavior.updates import Behavior
 from idql_tf.critic.updates import Critic, CriticBatch
 from idql_tf.errors import UserError, check_count
@@ -26,7 +27,8 @@ class IdqlLossInfo(NamedTuple):
     Attributes:
       v_loss: f(min target Q - V) (IDQL eq. 7).
       q_loss: (Q - r - discount V(s'))^2.
-      behavior_loss: squared error of the predicted noise, summed over dimensions.
+      behavior_loss: squared error of the predicted noise, summed over dimensions; of
+        discrete actions the cross-entropy.
       q_mean: minimum target Q of the batch's actions.
       v_mean: V of the batch's observations.
       advantage_stddev: standard deviation of their difference.
@@ -44,8 +46,9 @@ class IdqlLossInfo(NamedTuple):
 class IdqlAgent(tf_agent.TFAgent):
     """Implicit diffusion Q-learning.
 
-    Its behaviour model is the diffusion model, unweighted: `IdqlLearner.behavior` and
-    `behavior_weight` are the offline learner's alone.
+    Its behaviour model is the diffusion model, or the categorical one of discrete
+    actions, unweighted: `IdqlLearner.behavior` and `behavior_weight` are the offline
+    learner's alone.
     Networks, objective, rates and schedules are `Critic`, `Behavior` and so on in
     gin; what a program has not bound has the paper's numbers (gin/base.gin). Two of
     them matter online: the behaviour model's rate falls to 0 over BEHAVIOR_STEPS
@@ -62,7 +65,8 @@ class IdqlAgent(tf_agent.TFAgent):
 
     Args:
       time_step_spec: observations are a TensorSpec or a dict of them.
-      action_spec: a bounded float vector [A].
+      action_spec: a bounded float vector [A], or one bounded integer, the number of a
+        discrete action.
       num_candidates: N of both policies; the paper takes 32 to 128.
       extraction: of `policy`: 'argmax', 'implicit' or 'softmax'.
       collect_extraction: of `collect_policy`; the paper's two online variants are
@@ -108,7 +112,8 @@ class IdqlAgent(tf_agent.TFAgent):
         self._spaces = Spaces(time_step_spec.observation, action_spec, observation_keys)
         sizes = (self._spaces.observation_size, self._spaces.action_size, (seed,))
         self.critic = Critic(*sizes)
-        self.behavior = Behavior(*sizes)
+        model = CategoricalBehavior if self._spaces.discrete else Behavior
+        self.behavior = model(*sizes)
         self._num_behavior_updates = num_behavior_updates
         self._critic_batch_size = critic_batch_size
         policy, collect_policy = (
@@ -193,7 +198,7 @@ class IdqlAgent(tf_agent.TFAgent):
         before, step, after = self._as_transition(experience)
         batch = CriticBatch(
             self._spaces.flatten(before.observation),
-            self._spaces.to_unit_action(tf.cast(step.action, tf.float32)),
+            self._spaces.to_unit_action(step.action),
             tf.cast(after.reward, tf.float32),
             tf.cast(after.discount, tf.float32),
             self._spaces.flatten(after.observation),

@@ -113,7 +113,8 @@ class CategoricalBehavior(BehaviorModel):
     ) -> tf.Tensor:
         """All A actions, one-hot [S, B, A, A], whatever the noise and N."""
         shape = [*tf.unstack(tf.shape(observations)[:2]), 1, 1]
-        actions = tf.tile(tf.eye(self.action_size)[None, None], shape)
+        each = np.eye(self.action_size, dtype=np.float32)
+        actions = tf.tile(each[None, None], shape)
         return tf.ensure_shape(
             actions, [observations.shape[0], None, self.action_size, self.action_size]
         )

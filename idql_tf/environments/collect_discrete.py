@@ -16,7 +16,7 @@ from idql_tf.data import scores
 from idql_tf.data.progress import slow_progress
 from idql_tf.environments import factory, minari_writer
 from idql_tf.environments.collected import Collected, save
-from idql_tf.errors import check_count, check_number
+from idql_tf.errors import UserError, check_count, check_number
 
 _REFERENCE_EPISODES = 20
 
@@ -70,9 +70,7 @@ def collect(
     Raises:
       UserError: a level is none, or `output` is there and not an empty directory.
     """
-    for delay, part in levels:
-        check_count("a delay of collect_discrete.levels", delay, 0)
-        check_number("a random part of collect_discrete.levels", part, most=1.0)
+    _check_levels(levels)
     spec, path = factory.parse_spec(env_id), pathlib.Path(output)
     with files.new_directory(path) as partial:
         env = factory.make(spec.to_json())
@@ -134,6 +132,21 @@ def run_episode(
         terminations=last & terminated,
         truncations=last & truncated,
     )
+
+
+def _check_levels(levels: Sequence[tuple[int, float]]) -> None:
+    try:
+        pairs = [(delay, part) for delay, part in levels]
+    except (TypeError, ValueError):
+        pairs = []
+    if not pairs:
+        raise UserError(
+            f"collect_discrete.levels is {levels!r:.60}; expected pairs of a delay and "
+            "a random part, such as ((0, 1.0), (4, 0.3))"
+        )
+    for delay, part in pairs:
+        check_count("a delay of collect_discrete.levels", delay, 0)
+        check_number("a random part of collect_discrete.levels", part, most=1.0)
 
 
 def _measure(env: gymnasium.Env, env_id: str, seed: int) -> scores.ScoreReference:

@@ -36,8 +36,9 @@ def describe(policy: IdqlPolicy, spec: dict[str, Any], seeds: list[int]) -> dict
             "seen_in_training": spec.get("observation_statistics"),
         },
         "action": {
+            # Numbers, or choices where the dtype is an integer.
             "size": spaces.action_size,
-            "dtype": "float32",
+            "dtype": "int64" if spaces.discrete else "float32",
             "low": spaces.low.tolist(),
             "high": spaces.high.tolist(),
         },

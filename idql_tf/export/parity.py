@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
+from idql_tf.export import tflite
 from idql_tf.policies import IdqlPolicy
 
 _TOLERANCE = 1e-5  # of the action range, and of Q where two candidates tie; float32
@@ -96,14 +97,16 @@ def of_precision(
 def of_tflite(policy: IdqlPolicy, model: bytes, inputs: np.ndarray) -> Numbers:
     """Runs a TFLite model on given noise and compares it with the policy."""
     interpreter = tf.lite.Interpreter(model_content=model)
-    run = interpreter.get_signature_runner("with_noise")
+    drawn = tflite.draws(policy)
+    run = interpreter.get_signature_runner("with_noise" if drawn else "serving_default")
     rng = np.random.default_rng(_SEED)
     best_of = tf.function(policy.best_of, autograph=False)
     ours, theirs = [], []
     for row in inputs:
         noise = rng.normal(size=policy.noise_shape).astype(np.float32)
         ours.append(best_of(tf.constant(row[None]), tf.constant(noise)).action)
-        theirs.append(run(observation=row[None], noise=noise)["action"])
+        given = {"noise": noise} if drawn else {}
+        theirs.append(run(observation=row[None], **given)["action"])
     rows = tf.constant(inputs)
     return _compare(policy, rows, tf.concat(ours, 0), tf.concat(theirs, 0))
 
@@ -139,4 +142,5 @@ def _compare(
 def _differences(policy: IdqlPolicy, ours: tf.Tensor, theirs: tf.Tensor) -> np.ndarray:
     """Largest difference of each row [B], as a part of the action range."""
     width = policy.spaces.high - policy.spaces.low
-    return np.abs((np.asarray(ours) - np.asarray(theirs)) / width).max(-1)
+    apart = (np.asarray(ours) - np.asarray(theirs)).reshape(-1, len(width))
+    return np.abs(apart / width).max(-1)

@@ -30,8 +30,9 @@ Outputs = dict[str, tf.Tensor]
 def write(policy: IdqlPolicy, directory: pathlib.Path) -> None:
     """Saves a policy with these signatures (all of a batch of B observations).
 
-    serving_default: observation float32 [B, D] -> action [B, A] in environment units,
-      q_value [B], value [B]; draws afresh at every call.
+    serving_default: observation float32 [B, D] -> action [B, A] in environment units
+      (of discrete actions its number, int64 [B]), q_value [B], value [B]; draws afresh
+      at every call.
     sample: observation, num_candidates int32 [], temperature float32 [], seed int64 []
       -> the same and action_spread [B]; a function of its inputs. Zero takes the
       exported number of candidates, or choice; a temperature above zero chooses by

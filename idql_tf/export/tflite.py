@@ -10,7 +10,8 @@ import tensorflow as tf
 from idql_tf.errors import UserError
 from idql_tf.export.saved_model import Outputs, outputs, quiet
 from idql_tf.policies import IdqlPolicy
-from idql_tf.policies.checks import finite_rows
+from idql_tf.policies.checks import finite_rows, where_rows
+from idql_tf.policies.spaces import Spaces
 
 
 def check_method(extraction: str) -> None:
@@ -31,12 +32,13 @@ def convert(policy: IdqlPolicy, float16: bool) -> bytes:
 
     TFLite has neither stateless random numbers nor assertions. So there are two
     signatures, and a non-finite observation gives `safe_action` or, without one, an
-    action of NaN; `q_value` and `value` are NaN either way:
+    action of NaN (of discrete actions, the number before the first); `q_value` and
+    `value` are NaN either way:
 
     serving_default: observation float32 [1, D] -> action [1, A], q_value [1], value
       [1]; draws afresh at every call.
     with_noise: the same with noise float32 [S, T, N, A], standard normal; a function
-      of its inputs.
+      of its inputs. Not of discrete actions, which are not drawn.
 
     Raises:
       UserError: the policy does not choose by argmax.
@@ -44,7 +46,9 @@ def convert(policy: IdqlPolicy, float16: bool) -> bytes:
     check_method(policy.extraction)
     with tempfile.TemporaryDirectory() as folder, quiet():
         module = _OneObservation(policy)
-        signatures = {"serving_default": module.act, "with_noise": module.with_noise}
+        signatures = {"serving_default": module.act}
+        if draws(policy):
+            signatures["with_noise"] = module.with_noise
         tf.saved_model.save(module, folder, signatures)
         converter = tf.lite.TFLiteConverter.from_saved_model(
             folder, signature_keys=[*signatures]
@@ -55,6 +59,11 @@ def convert(policy: IdqlPolicy, float16: bool) -> bytes:
         return converter.convert()
 
 
+def draws(policy: IdqlPolicy) -> bool:
+    """Tells whether a policy's candidates are made of noise."""
+    return policy.noise_shape[1] > 0
+
+
 class _OneObservation(tf.Module):
     def __init__(self, policy: IdqlPolicy) -> None:
         super().__init__(name="one_observation")
@@ -62,7 +71,8 @@ class _OneObservation(tf.Module):
         self._best_of = policy.best_of
         self._noise_shape = policy.noise_shape
         safe = policy.safe_action
-        self._fallback = policy.spaces.low + np.nan if safe is None else safe
+        self._fallback = _no_action(policy.spaces) if safe is None else safe
+        self._draws = draws(policy)
         size = policy.spaces.observation_size
         observation = tf.TensorSpec([1, size], tf.float32, "observation")
         noise = tf.TensorSpec(self._noise_shape, tf.float32, "noise")
@@ -78,10 +88,16 @@ class _OneObservation(tf.Module):
         found = outputs(self._best_of(known, noise))
         unknown = tf.where(finite, 0.0, np.nan)
         return {
-            "action": tf.where(finite[:, None], found["action"], self._fallback),
+            "action": where_rows(finite, found["action"], self._fallback),
             "q_value": found["q_value"] + unknown,
             "value": found["value"] + unknown,
         }
 
     def _act(self, observation: tf.Tensor) -> Outputs:
-        return self._with_noise(observation, tf.random.normal(self._noise_shape))
+        make = tf.random.normal if self._draws else tf.zeros
+        return self._with_noise(observation, make(self._noise_shape))
+
+
+def _no_action(spaces: Spaces) -> np.ndarray:
+    """What no environment takes for an action."""
+    return spaces.low[0] - 1 if spaces.discrete else spaces.low + np.nan

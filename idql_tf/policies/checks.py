@@ -47,10 +47,21 @@ def seed_words(seed: types.Seed | None) -> tf.Tensor:
     return tf.concat([words, tf.zeros([2 - tf.size(words)], tf.int64)], 0)
 
 
+def where_rows(chosen: tf.Tensor, x: tf.Tensor, other: npt.ArrayLike) -> tf.Tensor:
+    """Takes rows of x [B, ...] where `chosen` (bool [B]), and `other` elsewhere."""
+    chosen = tf.reshape(chosen, [-1, *[1] * (x.shape.rank - 1)])
+    return tf.where(chosen, x, tf.cast(other, x.dtype))
+
+
 def safe_action(
-    action: Sequence[float] | None, low: npt.ArrayLike, high: npt.ArrayLike
+    action: Sequence[float] | None,
+    low: npt.ArrayLike,
+    high: npt.ArrayLike,
+    discrete: bool = False,
 ) -> np.ndarray | None:
     """Reads an action [A] within bounds [A]; None stays None.
+
+    A discrete action is given as [1] and becomes [].
 
     Raises:
       UserError: it is none.
@@ -62,12 +73,14 @@ def safe_action(
         safe = np.asarray(action, np.float32)
     except (TypeError, ValueError):
         safe = np.array(np.nan, np.float32)
-    if safe.shape != low.shape or not ((low <= safe) & (safe <= high)).all():
+    fits = safe.shape == low.shape and ((low <= safe) & (safe <= high)).all()
+    if not fits or (discrete and safe[0] != np.rint(safe[0])):
+        kind = "whole numbers" if discrete else "numbers"
         raise UserError(
-            f"safe_action is {action}; expected {low.size} numbers within {low} and "
+            f"safe_action is {action}; expected {low.size} {kind} within {low} and "
             f"{high}"
         )
-    return safe
+    return safe[0] if discrete else safe
 
 
 def check_sizes(
@@ -76,7 +89,8 @@ def check_sizes(
     """Refuses networks that do not take what the specs give.
 
     Raises:
-      UserError: sizes differ, or there are several seeds and no `pooled`.
+      UserError: sizes or kinds of actions differ, or there are several seeds and no
+        `pooled`.
     """
     found = (spaces.observation_size, spaces.action_size)
     expected = (critic.observation_size, behavior.action_size)
@@ -84,6 +98,12 @@ def check_sizes(
         raise UserError(
             f"the specs have observations of {found[0]} and actions of {found[1]} "
             f"numbers; the networks take {expected[0]} and {expected[1]}"
+        )
+    if spaces.discrete != behavior.DISCRETE:
+        kind = "discrete" if spaces.discrete else "continuous"
+        raise UserError(
+            f"the action spec is {kind}, the behaviour model {behavior.KIND}; expected "
+            f"a model of {kind} actions (IdqlLearner.behavior)"
         )
     members = len(behavior.seeds)
     if members > 1 and not pooled:

@@ -51,7 +51,8 @@ class IdqlPolicy(tf_policy.TFPolicy):
 
     Args:
       time_step_spec: the environment's; observations a TensorSpec or a dict.
-      action_spec: a bounded float vector [A]; actions are given in its units.
+      action_spec: a bounded float vector [A]; actions are given in its units. Or one
+        bounded integer, the number of a discrete action: A is how many there are.
       critic: of one seed, or of S with `pooled`.
       behavior: of the same seeds.
       num_candidates: N.
@@ -62,8 +63,8 @@ class IdqlPolicy(tf_policy.TFPolicy):
       pooled: act as one ensemble: every seed proposes N candidates, all seeds value
         all of them.
       emit_info: fill `info` with a `PolicyInfo`.
-      safe_action: [A] in environment units, taken where an observation is not
-        finite; None raises InvalidArgumentError there.
+      safe_action: [A] in environment units ([1] of discrete actions), taken where an
+        observation is not finite; None raises InvalidArgumentError there.
       xla: compile with XLA; None does on a GPU.
       name: of the module.
 
@@ -71,7 +72,7 @@ class IdqlPolicy(tf_policy.TFPolicy):
       spaces: maps between the specs and the networks.
       extraction: as given.
       num_candidates: N.
-      safe_action: as given, float32 [A] or None.
+      safe_action: as given, float32 [A] ([] of discrete actions) or None.
       extract: the compiled choice, unchecked: observation float32 [B, D] and words
         int64 [2] (seed and step) to an `Extraction` with axes [B, ...].
 
@@ -107,7 +108,7 @@ class IdqlPolicy(tf_policy.TFPolicy):
         self.extraction, self.num_candidates = extraction, num_candidates
         self._temperature, self._pooled = temperature, pooled
         self.safe_action = checks.safe_action(
-            safe_action, self.spaces.low, self.spaces.high
+            safe_action, self.spaces.low, self.spaces.high, self.spaces.discrete
         )
         scalar = tf.TensorSpec([], tf.float32)
         super().__init__(
@@ -186,11 +187,10 @@ class IdqlPolicy(tf_policy.TFPolicy):
                 self.num_candidates,
                 self._pooled,
             )
-        best = tf.argmax(drawn.q, -1, output_type=tf.int32)
-        return self._in_environment(choice.pick(drawn, best))
+        return self._in_environment(choice.pick(drawn, choice.best(drawn)))
 
     def q_value(self, observation: tf.Tensor, action: tf.Tensor) -> tf.Tensor:
-        """Minimum target Q [B] of actions [B, A] (environment units) at [B, D].
+        """Minimum target Q [B] of actions [B, A] ([B] if discrete) at [B, D].
 
         Of an ensemble, the mean over its members.
         """
@@ -203,7 +203,7 @@ class IdqlPolicy(tf_policy.TFPolicy):
 
     @property
     def behavior_kind(self) -> str:
-        """What its behaviour model is: 'diffusion' or 'Gaussian'."""
+        """What its behaviour model is: 'diffusion', 'Gaussian' or 'categorical'."""
         return self._networks()[1].KIND
 
     @property
@@ -232,7 +232,7 @@ class IdqlPolicy(tf_policy.TFPolicy):
         finite = checks.finite_rows(observation)
         unknown = tf.where(finite, 0.0, np.nan)
         return Extraction(
-            tf.where(finite[:, None], found.action, self.safe_action),
+            checks.where_rows(finite, found.action, self.safe_action),
             *(x + unknown for x in found[1:]),
         )
 
@@ -327,7 +327,7 @@ class IdqlPolicy(tf_policy.TFPolicy):
             self._pooled,
         )
         if self.extraction == "argmax":
-            best = tf.argmax(drawn.q[0], -1)
+            best = choice.best(drawn)[0]
             probabilities = tf.one_hot(best, tf.shape(drawn.q)[-1])
         else:
             probabilities = choice.probabilities(
@@ -335,8 +335,9 @@ class IdqlPolicy(tf_policy.TFPolicy):
             )[0]
         points = self.spaces.to_env_action(drawn.actions[0])
         if self.safe_action is not None:
-            finite = checks.finite_rows(observation)[:, None]
-            points = tf.where(finite[..., None], points, self.safe_action)
-            probabilities = tf.where(finite, probabilities, 1.0 / points.shape[1])
+            finite = checks.finite_rows(observation)
+            points = checks.where_rows(finite, points, self.safe_action)
+            alike = 1.0 / points.shape[1]
+            probabilities = checks.where_rows(finite, probabilities, alike)
         distribution = WeightedPoints(points, probabilities)
         return policy_step.PolicyStep(distribution, policy_state, ())

@@ -1,4 +1,4 @@
-"""Preprocessing inside the graph: observations as vectors, actions in [-1, 1].
+"""Preprocessing inside the graph: observations as vectors, unit or one-hot actions.
 
 The same as `idql_tf.data.preprocessing`, which acts on NumPy arrays.
 """
@@ -22,16 +22,19 @@ class Spaces:
 
     Args:
       observation_spec: a TensorSpec, or a dict of them.
-      action_spec: a float BoundedTensorSpec of shape [A] with finite bounds.
+      action_spec: a float BoundedTensorSpec of shape [A] with finite bounds, or an
+        integer one of shape [], which numbers discrete actions.
       observation_keys: order in which a dict is flattened; None takes the order of
         `idql_tf.data` (goal environments: achieved_goal, observation, desired_goal).
 
     Attributes:
       observation_keys: the order; () for a plain observation.
       observation_size: D.
-      action_size: A.
-      low: lower action bounds [A], environment units.
-      high: upper action bounds [A], environment units.
+      discrete: whether actions are discrete.
+      action_size: A, the number of dimensions or of discrete actions.
+      low: lower action bounds [A], environment units; the number of the first of
+        discrete actions, [1].
+      high: upper action bounds [A], or the number of the last, [1].
 
     Raises:
       UserError: a spec is of another kind, or a key is not in the observation.
@@ -57,8 +60,16 @@ class Spaces:
             )
         self._shapes = [[None, *part.shape] for part in parts]
         self.observation_size = sum(part.shape.num_elements() for part in parts)
-        self.low, self.high = _bounds(action_spec)
-        self.action_size = len(self.low)
+        self.discrete = _is_discrete(action_spec)
+        if self.discrete:
+            self.low, self.high = _discrete_bounds(action_spec)
+            self.action_size = int(self.high[0] - self.low[0]) + 1
+        else:
+            self.low, self.high = _bounds(action_spec)
+            self.action_size = len(self.low)
+        is_int32 = action_spec.dtype == tf.int32
+        # argmax gives these two alone.
+        self._number_dtype = tf.int32 if is_int32 else tf.int64
 
     def flatten(self, observation: types.NestedTensor) -> tf.Tensor:
         """Joins an observation [B, ...], or a dict of them, to float32 [B, D]."""
@@ -74,14 +85,26 @@ class Spaces:
         return tf.ensure_shape(joined, [None, self.observation_size])
 
     def to_env_action(self, action: tf.Tensor) -> tf.Tensor:
-        """Maps unit actions [..., A] in [-1, 1] to environment units."""
+        """Maps unit actions [..., A] in [-1, 1] to environment units.
+
+        One-hot ones become numbers, int32 or int64 [...].
+        """
+        if self.discrete:
+            index = tf.argmax(action, -1, output_type=self._number_dtype)
+            return index + tf.cast(self.low[0], self._number_dtype)
         action = tf.cast(action, tf.float32)
         scaled = self.low + (action + 1.0) * 0.5 * (self.high - self.low)
         # Rounding may leave the interval by one unit in the last place.
         return tf.clip_by_value(scaled, self.low, self.high)
 
     def to_unit_action(self, action: tf.Tensor) -> tf.Tensor:
-        """Maps environment actions [..., A] to [-1, 1], clipped to +-(1 - 1e-5)."""
+        """Maps environment actions [..., A] to [-1, 1], clipped to +-(1 - 1e-5).
+
+        Numbers [...] of discrete actions become one-hot.
+        """
+        if self.discrete:
+            index = tf.cast(action, tf.int64) - int(self.low[0])
+            return tf.one_hot(index, self.action_size)
         action = tf.cast(action, tf.float32)
         unit = 2.0 * (action - self.low) / (self.high - self.low) - 1.0
         limit = preprocessing.ACTION_LIMIT
@@ -101,6 +124,27 @@ def _is_real(spec: object) -> bool:
     )
 
 
+def _is_discrete(spec: types.NestedTensorSpec) -> bool:
+    return (
+        isinstance(spec, tensor_spec.BoundedTensorSpec)
+        and spec.dtype.is_integer
+        and spec.shape.rank == 0
+    )
+
+
+def _discrete_bounds(
+    spec: tensor_spec.BoundedTensorSpec,
+) -> tuple[np.ndarray, np.ndarray]:
+    low, high = int(spec.minimum), int(spec.maximum)
+    most = preprocessing.MOST_ACTIONS
+    if not 2 <= high - low + 1 <= most:
+        raise UserError(
+            f"the action spec numbers actions from {low} to {high}; expected 2 to "
+            f"{most:,} actions"
+        )
+    return np.array([low], np.float32), np.array([high], np.float32)
+
+
 def _bounds(spec: types.NestedTensorSpec) -> tuple[np.ndarray, np.ndarray]:
     if (
         not isinstance(spec, tensor_spec.BoundedTensorSpec)
@@ -109,7 +153,8 @@ def _bounds(spec: types.NestedTensorSpec) -> tuple[np.ndarray, np.ndarray]:
         or not spec.shape[0]
     ):
         raise UserError(
-            f"the action spec is {spec}; expected one bounded float vector [A]"
+            f"the action spec is {spec}; expected one bounded float vector [A], or one "
+            "bounded integer of discrete actions"
         )
     low, high = (
         np.broadcast_to(bound, spec.shape).astype(np.float32)

@@ -17,7 +17,7 @@ class WeightedPoints(tfp.distributions.Distribution):
     program without TensorFlow Probability could load the model.
 
     Args:
-      points: float [B, N, A].
+      points: float [B, N, A], or integers [B, N] of discrete actions.
       probabilities: [B, N], which sum to 1.
     """
 
@@ -26,7 +26,10 @@ class WeightedPoints(tfp.distributions.Distribution):
         self._points, self._probabilities = points, probabilities
         self._mixture = tfd.MixtureSameFamily(
             tfd.Categorical(probs=probabilities),
-            tfd.Independent(tfd.Deterministic(points), reinterpreted_batch_ndims=1),
+            tfd.Independent(
+                tfd.Deterministic(points),
+                reinterpreted_batch_ndims=points.shape.rank - 2,
+            ),
         )
         super().__init__(
             dtype=points.dtype,
@@ -42,15 +45,17 @@ class WeightedPoints(tfp.distributions.Distribution):
         cls, dtype: tf.DType | None, num_classes: int | None = None
     ) -> dict[str, Any]:
         return {
-            "points": tfp.util.ParameterProperties(event_ndims=2),
+            "points": tfp.util.ParameterProperties(
+                event_ndims=lambda self: self._points.shape.rank - 1
+            ),
             "probabilities": tfp.util.ParameterProperties(event_ndims=1),
         }
 
     def _event_shape(self) -> tf.TensorShape:
-        return self._points.shape[-1:]
+        return self._points.shape[2:]
 
     def _event_shape_tensor(self) -> tf.Tensor:
-        return tf.shape(self._points)[-1:]
+        return tf.shape(self._points)[2:]
 
     def _sample_n(self, n: tf.Tensor, seed: Any = None) -> tf.Tensor:
         return self._mixture.sample(n, seed=seed)

@@ -87,7 +87,9 @@ def export(
     extraction.check_method(request.method, total)
     if request.tflite:
         tflite.check_method(request.method)
-    safe_action(request.safe_action, run.info.action_low, run.info.action_high)
+    info = run.info
+    low, high = info.action_low, info.action_high
+    safe_action(request.safe_action, low, high, info.discrete_actions)
     console.print(f"restoring {run.path}")
     learner = run_policy.restore(run)
     policy = _policy(run, learner, request, total, False)

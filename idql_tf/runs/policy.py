@@ -10,6 +10,7 @@ from rich.console import Console
 from tf_agents.specs import tensor_spec
 from tf_agents.trajectories import time_step as ts
 
+from idql_tf.data import DatasetInfo
 from idql_tf.environments import py_environment
 from idql_tf.errors import UserError
 from idql_tf.nn.dense import use_bfloat16
@@ -104,21 +105,28 @@ def make(
     if bfloat16:
         use_bfloat16([learner.critic.target_q, learner.critic.value])
         use_bfloat16([learner.behavior.average])
-    info = run.info
-    action_spec = tensor_spec.BoundedTensorSpec(
-        [info.action_size], tf.float32, info.action_low, info.action_high, "action"
-    )
     return IdqlPolicy(
         _time_step_spec(run),
-        action_spec,
+        _action_spec(run.info),
         learner.critic,
         learner.behavior,
         num_candidates,
         extraction,
-        observation_keys=info.observation_keys or None,
+        observation_keys=run.info.observation_keys or None,
         pooled=seed is None,
         safe_action=safe_action,
         **options,
+    )
+
+
+def _action_spec(info: DatasetInfo) -> tensor_spec.BoundedTensorSpec:
+    """Spec of the environment's actions: float32 [A], or int64 [] of discrete ones."""
+    bounds = info.action_low, info.action_high
+    if info.discrete_actions:
+        numbers = (int(bound[0]) for bound in bounds)
+        return tensor_spec.BoundedTensorSpec([], tf.int64, *numbers, "action")
+    return tensor_spec.BoundedTensorSpec(
+        [info.action_size], tf.float32, *bounds, "action"
     )
 
 

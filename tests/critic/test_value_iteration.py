@@ -85,7 +85,7 @@ def _trained(tau):
     return critic, behavior, q, critic.value(tf.eye(STATES)[None])[0].numpy()
 
 
-@pytest.mark.parametrize("tau", [0.5, 0.99])
+@pytest.mark.parametrize("tau", [pytest.param(0.5, marks=pytest.mark.slow), 0.99])
 def test_the_critic_finds_the_fixed_point_of_its_expectile(tau):
     expected_q, expected_v = _solve(lambda q: _expectile(q, tau))
     _, _, q, v = _trained(tau)
@@ -94,6 +94,7 @@ def test_the_critic_finds_the_fixed_point_of_its_expectile(tau):
     np.testing.assert_allclose(q[known], expected_q[known], atol=0.03)
 
 
+@pytest.mark.slow
 def test_tau_one_half_evaluates_the_policy_of_the_data():
     """Its values are those of (I - discount P)^-1 r."""
     rewards, masks, following = _model()

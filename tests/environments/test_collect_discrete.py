@@ -67,8 +67,10 @@ def test_delay_and_randomness_make_it_worse():
     assert good > -150 and good - 50 > bad > late == random == -500
 
 
-@pytest.mark.parametrize("level", [(-1, 0.3), (0, 1.5), (0.5, 0.0)])
-def test_what_is_no_level_is_refused(level, tmp_path):
+@pytest.mark.parametrize(
+    "levels", [[(-1, 0.3)], [(0, 1.5)], [(0.5, 0.0)], [], [3], 5, [(0, 0.3, 1)]]
+)
+def test_what_is_no_level_is_refused(levels, tmp_path):
     with pytest.raises(UserError, match="collect_discrete.levels"):
-        collect_discrete.collect("CartPole-v1", 9, tmp_path / "x", levels=[level])
+        collect_discrete.collect("CartPole-v1", 9, tmp_path / "x", levels=levels)
     assert not list(tmp_path.iterdir())
