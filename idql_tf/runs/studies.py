@@ -152,8 +152,8 @@ def _planned(
             command = _command("train.py", files, params)
             command += [f"--dataset={dataset}", f"--run_dir={path}"]
             command += [f"--seeds={','.join(map(str, settings.seeds))}"]
-            command += [f"--env_id={env_id}"] if env_id else []
             end = records.PHASES.index("offline"), budget.critic_steps
+        command += [f"--env_id={env_id}"] if env_id else []
         found[arm.name] = _Job(path, command, _is_done(path, end))
     return found
 
