@@ -102,6 +102,17 @@ def test_paper_protocols_hold_the_paper_numbers():
     assert gin.query_parameter("Expectile.tau") == 0.9
 
 
+def test_the_released_protocol_overrides_the_task():
+    settings = _budget("gin/tasks/antmaze.gin", "gin/protocols/released_m23.gin")
+    assert (settings.critic_steps, settings.behavior_steps) == (1_500_000, 3_000_000)
+    assert settings.episodes == 50
+    assert ExponentialAdvantage().temperature == 3.0
+    assert finetune.Settings().num_candidates == 128
+    evaluated = Evaluator(RUN, None, None, None).methods
+    assert [n for rule, n in evaluated if rule == "argmax"] == [16, 32, 64, 128, 256, 1]
+    assert gin.query_parameter("Expectile.tau") == 0.9
+
+
 @pytest.mark.parametrize("order", [1, -1])
 @pytest.mark.parametrize("task, candidates", [("locomotion", 128), ("antmaze", 32)])
 def test_paper_a_takes_its_candidates_from_the_task(task, candidates, order):

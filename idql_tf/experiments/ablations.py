@@ -17,22 +17,26 @@ _SCHEDULES = ("vp", "cosine", "linear")
 
 
 @gin.configurable
-def figure4(candidates: Sequence[int]) -> Study:
+def figure4(candidates: Sequence[int], choices_at: int) -> Study:
     """Objectives by extractions, and the two networks over N.
 
     Args:
       candidates: N of the networks' comparison, growing.
+      choices_at: N of the extractions'.
     """
     _check("figure4.candidates", candidates, 2)
+    check_count("figure4.choices_at", choices_at)
     networks = Panel("networks", "candidates N")
-    choices = Panel("objectives")
+    choices = Panel(f"objectives, N = {choices_at}")
     of_all = tuple(sorted(candidates))
 
     def over_n(label: str) -> tuple[Mark, ...]:
         return tuple(Mark(networks, label, n, "argmax", n) for n in of_all)
 
     def by_choice(name: str) -> tuple[Mark, ...]:
-        return tuple(Mark(choices, f"{name}, {m}", None, m) for m in METHODS)
+        return tuple(
+            Mark(choices, f"{name}, {m}", None, m, choices_at) for m in METHODS
+        )
 
     arms = (
         Arm("expectile", over_n("LN-ResNet") + by_choice("expectile")),

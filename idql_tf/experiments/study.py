@@ -197,9 +197,12 @@ def values(rows: Sequence[Row], **wanted: Any) -> np.ndarray:
 def claims(study: Study, rows: Sequence[Row], settings: Settings) -> list[Claim]:
     """Whether the scores, as means over seeds and datasets, are in the claimed order.
 
-    Where there are seeds enough, it says which neighbours' intervals overlap. The
-    paper's scores, where the settings have them, are claims too.
+    Where there are seeds enough, it says whether neighbours' intervals overlap. The
+    paper's scores, where the settings have them, are claims too. Returns do not mix
+    with scores: where some datasets have scores, only those count.
     """
+    scored = [row for row in rows if row["measure"] == "normalized_score"]
+    rows = scored or rows
     found = [_ordered(order, rows) for order in study.orders]
     for task in settings.on:
         for label, score in settings.tasks[task].get("expected", {}).items():

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Iterable, Mapping, Sequence
 
 import matplotlib
@@ -81,7 +82,7 @@ def _labels(rows: Iterable[Row]) -> list[str]:
 def _curves(axes: Axes, rows: Sequence[Row], x_name: str) -> None:
     """Means over evenly spaced x, a band for the interval, thin lines for seeds."""
     ticks = sorted({row["x"] for row in rows})
-    for label, colour in zip(_labels(rows), _COLOURS, strict=False):
+    for label, colour in zip(_labels(rows), itertools.cycle(_COLOURS), strict=False):
         places = sorted({row["x"] for row in rows if row["label"] == label})
         at = [ticks.index(x) for x in places]
         scores = np.stack([values(rows, label=label, x=x) for x in places])

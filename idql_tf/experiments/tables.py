@@ -23,7 +23,7 @@ def table1(longer: str) -> Study:
     arms.insert(-1, _baseline("%BC", "bc_gaussian", "filtered_bc"))
     orders = [
         _order("IDQL is above IQL", "IDQL", "IQL"),
-        _order("and above IQL with one parameter", "IDQL", "IQL-1"),
+        _order("IDQL is above IQL with one parameter", "IDQL", "IQL-1"),
         _order("IQL is above cloning", "IQL", "BC"),
         _order("IDQL is above filtered cloning", "IDQL", "%BC"),
         _order("the best of N is above N = 1", "IDQL", "diffusion BC"),

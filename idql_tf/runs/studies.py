@@ -78,7 +78,7 @@ def run(
       The exit code: 0 when done, 75 when stopped by a signal after saving.
 
     Raises:
-      UserError: it cannot be run; or a run found so.
+      UserError: the data, a setting or a run that is there cannot be used.
       Failure: a run failed.
     """
     console = Console(soft_wrap=True, highlight=False, markup=False)
@@ -90,7 +90,7 @@ def run(
     found: dict[str, dict[str, _Job]] = {}
     runs = (folder / f"{name}-runs").absolute()
     for task in settings.on:
-        found[task] = _jobs(what, task, runs, settings, gin_files, gin_params)
+        found[task] = _planned(what, task, runs, settings, gin_files, gin_params)
     with StopSignals() as stop:
         wanted = [job for of in found.values() for job in of.values()]
         if not _run_all(wanted, name, console, stop):
@@ -108,7 +108,7 @@ def run(
     return EXIT_DONE
 
 
-def _jobs(
+def _planned(
     what: Study,
     task: str,
     folder: pathlib.Path,
@@ -152,8 +152,8 @@ def _jobs(
             command = _command("train.py", files, params)
             command += [f"--dataset={dataset}", f"--run_dir={path}"]
             command += [f"--seeds={','.join(map(str, settings.seeds))}"]
-            command += [f"--env_id={env_id}"] if env_id else []
             end = records.PHASES.index("offline"), budget.critic_steps
+        command += [f"--env_id={env_id}"] if env_id else []
         found[arm.name] = _Job(path, command, _is_done(path, end))
     return found
 
