@@ -6,7 +6,7 @@ import pytest
 import tiny_learner
 from paths import REPOSITORY
 
-from idql_tf import config, extraction
+from idql_tf import config, extraction, refinement
 from idql_tf.behavior import schedules
 from idql_tf.behavior.gaussian import GaussianBehavior
 from idql_tf.behavior.networks import LnResnet, Mlp
@@ -17,6 +17,7 @@ from idql_tf.critic.advantages import (
     SoftAdvantage,
 )
 from idql_tf.critic.objectives import Expectile, Exponential, Quantile
+from idql_tf.critic.schedules import AdaptiveSchedule, CosineSchedule, LinearSchedule
 from idql_tf.critic.updates import Critic
 from idql_tf.errors import UserError
 from idql_tf.experiments import figure1, figure2, figure3  # noqa: F401
@@ -62,6 +63,7 @@ def test_base_binds_every_parameter_it_can():
         Evaluator: "evaluate",
         finetune.Settings: "finetune",
         extraction.configured_temperature: "extract",
+        refinement.Settings: "refine",
     }
     given = {
         **dict.fromkeys((Critic, Behavior, LnResnet, Mlp, IdqlLearner), networks),
@@ -73,6 +75,8 @@ def test_base_binds_every_parameter_it_can():
         Evaluator: {"run", "learner", "console", "stop", "phase"},
         finetune.Settings: set(),
         extraction.configured_temperature: set(),
+        refinement.Settings: set(),
+        **dict.fromkeys((LinearSchedule, CosineSchedule, AdaptiveSchedule), set()),
     }
     for configurable, passed in given.items():
         name = names.get(configurable, configurable.__name__)

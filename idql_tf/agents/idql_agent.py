@@ -66,7 +66,7 @@ class IdqlAgent(tf_agent.TFAgent):
       time_step_spec: observations are a TensorSpec or a dict of them.
       action_spec: a bounded float vector [A].
       num_candidates: N of both policies; the paper takes 32 to 128.
-      extraction: of `policy`: 'argmax', 'implicit' or 'softmax'.
+      extraction: of `policy`, one of `idql_tf.extraction.METHODS`.
       collect_extraction: of `collect_policy`; the paper's two online variants are
         'implicit' and 'argmax'.
       num_behavior_updates: behaviour steps per `train` call; the paper takes 2.
@@ -233,7 +233,8 @@ class IdqlAgent(tf_agent.TFAgent):
         self, metrics: dict[str, tf.Tensor], behavior_loss: tf.Tensor
     ) -> tf_agent.LossInfo:
         extra = IdqlLossInfo(
-            behavior_loss=behavior_loss[0], **{k: v[0] for k, v in metrics.items()}
+            behavior_loss=behavior_loss[0],
+            **{name: metrics[name][0] for name in Critic.METRICS},
         )
         loss = extra.v_loss + extra.q_loss + extra.behavior_loss
         return tf_agent.LossInfo(loss, extra)

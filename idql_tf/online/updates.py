@@ -62,6 +62,7 @@ class FinetuneUpdates(tf.Module):
             update_behavior,
             counts,
             len(learner.seeds),
+            learner.critic.metrics,
             in_turns=learner.behavior_weight is not None,
         )
 

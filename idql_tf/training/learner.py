@@ -137,6 +137,7 @@ class IdqlLearner(tf.Module):
             lambda: self.update_behavior(arrays),
             counts,
             len(self.seeds),
+            self.critic.metrics,
             in_turns=self.behavior_weight is not None,
         )
 
@@ -191,22 +192,24 @@ def run_block(
     update_behavior: Callable[[], Metrics],
     counts: tf.Tensor,
     num_seeds: int,
+    critic_metrics: Sequence[str],
     in_turns: bool = False,
 ) -> Metrics:
     """Runs updates in the graph, first the critic's, then the behaviour model's.
 
     Args:
-      update_critic: takes one update and returns `Critic.METRICS`, [S] each.
+      update_critic: takes one update and returns `Critic.metrics`, [S] each.
       update_behavior: the same of `BehaviorModel`.
       counts: int32 [2], how often each is run.
       num_seeds: S.
+      critic_metrics: `Critic.metrics`.
       in_turns: spread the behaviour updates evenly over the block's critic updates,
         each after those before it, because they depend on them.
 
     Returns:
       Means over the block, [S], named 'critic/...' and 'behavior/...'.
     """
-    rooms = (update_critic, Critic.METRICS), (update_behavior, BehaviorModel.METRICS)
+    rooms = (update_critic, critic_metrics), (update_behavior, BehaviorModel.METRICS)
     (one, other), zeros = rooms, [[tf.zeros(num_seeds)] * len(n) for _, n in rooms]
     # In int64, for a product of two of them.
     counts = tf.cast(counts, tf.int64)
