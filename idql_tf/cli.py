@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, NoReturn
 
 from absl import flags
 
+from idql_tf.columns import EXTRACTIONS
 from idql_tf.errors import Failure, UserError, in_one_line
 
 if TYPE_CHECKING:
@@ -38,7 +39,7 @@ def define_extraction() -> flags.FlagHolder[str]:
     return flags.DEFINE_enum(
         "extraction",
         "argmax",
-        ["argmax", "implicit", "softmax"],
+        EXTRACTIONS,
         "How an action is chosen.",
     )
 

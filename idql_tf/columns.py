@@ -14,4 +14,6 @@ EVALUATION_COLUMNS = (
     "normalized_score",
     "success",
 )
+# What stands in the column `extraction`: how an action is chosen (extraction.py).
+EXTRACTIONS = ("argmax", "implicit", "softmax", "cem")
 METRIC_COLUMNS = ("phase", "step", "seed", "name", "value")

@@ -6,18 +6,21 @@ the exported model.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import NamedTuple
 
 import gin
 import numpy as np
 import tensorflow as tf
 
+from idql_tf import refinement
 from idql_tf.behavior.model import BehaviorModel
+from idql_tf.columns import EXTRACTIONS
 from idql_tf.critic.updates import Critic
 from idql_tf.errors import UserError, check_count, check_number
 from idql_tf.nn import fused, randomness
 
-METHODS = ("argmax", "implicit", "softmax")
+METHODS = EXTRACTIONS
 # Observations times candidates times widths are counted in int32 somewhere below.
 MOST_CANDIDATES = 100_000
 
@@ -26,11 +29,27 @@ def check_method(method: str, num_candidates: int) -> None:
     """Refuses an unknown choice or number of candidates.
 
     Raises:
-      UserError: the method is not one of METHODS, or N is no integer from 1 up.
+      UserError: the method is not one of METHODS, N is no integer from 1 up, or a
+        number that gin binds for 'cem' is out of range.
     """
     if method not in METHODS:
         raise UserError(f"extraction is {method!r}; expected one of {METHODS}")
     check_count("num_candidates", num_candidates, most=MOST_CANDIDATES)
+    if method == "cem":
+        refinement.Settings()
+
+
+def check_refinable(method: str, behavior: BehaviorModel) -> None:
+    """Refuses 'cem' among discrete actions, all of which are candidates already.
+
+    Raises:
+      UserError: so.
+    """
+    if method == "cem" and behavior.DISCRETE:
+        raise UserError(
+            "extraction 'cem' refines continuous actions, these are discrete; take "
+            "argmax, implicit or softmax"
+        )
 
 
 def check_temperature(temperature: tf.Tensor | float) -> None:
@@ -81,6 +100,24 @@ class Extraction(NamedTuple):
     spread: tf.Tensor
 
 
+def target_values(
+    critic: Critic, observations: tf.Tensor, pooled: bool = False
+) -> Callable[[tf.Tensor], tf.Tensor]:
+    """Makes the function from actions [S, B, N, A] to their minimum target Q [S, B, N].
+
+    Pooled, it takes actions [1, B, N, A] to the mean [1, B, N] over the members.
+    """
+    features = critic.target_q.observation_features(observations)
+
+    def values(actions: tf.Tensor) -> tf.Tensor:
+        if pooled:
+            actions = tf.concat([actions] * features.shape[0], axis=0)
+        q = tf.reduce_min(critic.target_q.from_features(features, actions), axis=1)
+        return tf.reduce_mean(q, 0, keepdims=True) if pooled else q
+
+    return values
+
+
 def propose(
     critic: Critic,
     behavior: BehaviorModel,
@@ -106,15 +143,12 @@ def propose(
     actions = behavior.denoise(observations, noise, num_candidates)
     prior = behavior.prior(observations, num_candidates)
     if pooled:
-        # Every member sees the same S N candidates: [S, B, N, A] -> [S, B, S N, A].
-        together = tf.concat(tf.unstack(actions), axis=1)
-        actions = tf.stack([together] * actions.shape[0])
-    features = critic.target_q.observation_features(observations)
-    q = tf.reduce_min(critic.target_q.from_features(features, actions), axis=1)
+        # Every member sees the same S N candidates: [S, B, N, A] -> [1, B, S N, A].
+        actions = tf.concat(tf.unstack(actions), axis=1)[None]
+    q = target_values(critic, observations, pooled)(actions)
     value = critic.value(observations)
     if pooled:
-        actions = actions[:1]
-        q, value = (tf.reduce_mean(x, 0, keepdims=True) for x in (q, value))
+        value = tf.reduce_mean(value, 0, keepdims=True)
         if prior is not None:
             prior = tf.concat(tf.unstack(prior), axis=-1)[None]
     return Candidates(actions, q, value, prior)
@@ -150,7 +184,7 @@ def probabilities(
       method: 'implicit' (weights |f'(u)| / |u|, IDQL eq. 8-12) or 'softmax'
         (exp(temperature * advantage)); either times the candidates' prior.
       candidates: with their Q and V.
-      critic: whose objective gives the implicit weights.
+      critic: whose objective gives the implicit weights, with its present parameter.
       temperature: inverse temperature of the softmax; None takes gin's.
 
     Raises:
@@ -162,7 +196,7 @@ def probabilities(
         inverse = configured_temperature() if temperature is None else temperature
         check_temperature(inverse)
         return tf.nn.softmax(prior + inverse * advantage)
-    raw = tf.exp(prior) * critic.objective.implicit_weight(advantage)
+    raw = tf.exp(prior) * critic.implicit_weight(advantage)
     return raw / tf.reduce_sum(raw, -1, keepdims=True)
 
 
@@ -243,12 +277,37 @@ def extract(
     """
     fixed = 1 if tf.is_tensor(num_candidates) else num_candidates
     check_method(method, fixed)
+    check_refinable(method, behavior)
     candidates = draw_candidates(
         critic, behavior, observations, seeds, step, num_candidates, pooled
     )
+    if method in ("argmax", "cem"):
+        chosen = pick(candidates, best(candidates))
     if method == "argmax":
-        return pick(candidates, best(candidates))
+        return chosen
+    if method == "cem":
+        refined = _refine(critic, observations, candidates, seeds, step, pooled)
+        return chosen._replace(action=refined[0], q_value=refined[1])
     p = probabilities(method, candidates, critic, temperature)
     keys = randomness.keys(seeds[: candidates.q.shape[0]], "choice", step)
     draws = randomness.uniform(keys, [tf.shape(observations)[1]])
     return pick(candidates, choose(p, draws))
+
+
+def _refine(
+    critic: Critic,
+    observations: tf.Tensor,
+    candidates: Candidates,
+    seeds: tf.Tensor,
+    step: tf.Tensor,
+    pooled: bool,
+) -> tuple[tf.Tensor, tf.Tensor]:
+    """A better action near the best candidate, [S, B, A], and its Q [S, B]."""
+    with fused.without_xla():
+        return refinement.refine(
+            candidates.actions,
+            candidates.q,
+            target_values(critic, observations, pooled),
+            randomness.keys(seeds[: candidates.q.shape[0]], "refinement", step),
+            refinement.Settings(),
+        )

@@ -9,6 +9,7 @@ from idql_tf import extraction
 from idql_tf.behavior.categorical import CategoricalBehavior
 from idql_tf.critic.objectives import Exponential
 from idql_tf.critic.updates import Critic
+from idql_tf.errors import UserError
 
 D, A, N, B = 3, 5, 8, 6
 SEEDS = tf.constant([11, 12], tf.int64)
@@ -59,7 +60,12 @@ def test_argmax_takes_the_best_plausible_action():
     np.testing.assert_allclose(found.spread, spread, rtol=1e-4)
 
 
-@pytest.mark.parametrize("method", extraction.METHODS)
+def test_there_is_nothing_to_refine():
+    with pytest.raises(UserError, match="these are discrete"):
+        _extract("cem", N)
+
+
+@pytest.mark.parametrize("method", ["argmax", "implicit", "softmax"])
 def test_one_candidate_is_greedy_cloning(method):
     found = _extract(method, 1)
     np.testing.assert_array_equal(found.action, np.eye(A)[MU.argmax(-1)])

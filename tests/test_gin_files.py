@@ -6,7 +6,7 @@ import pytest
 import tiny_learner
 from paths import REPOSITORY
 
-from idql_tf import config, extraction
+from idql_tf import config, extraction, refinement
 from idql_tf.behavior import schedules
 from idql_tf.behavior.categorical import CategoricalBehavior
 from idql_tf.behavior.gaussian import GaussianBehavior
@@ -18,6 +18,7 @@ from idql_tf.critic.advantages import (
     SoftAdvantage,
 )
 from idql_tf.critic.objectives import Expectile, Exponential, Quantile
+from idql_tf.critic.schedules import AdaptiveSchedule, CosineSchedule, LinearSchedule
 from idql_tf.critic.updates import Critic
 from idql_tf.errors import UserError
 from idql_tf.experiments import figure1, figure2, figure3  # noqa: F401
@@ -66,6 +67,7 @@ def test_base_binds_every_parameter_it_can():
         finetune.Settings: "finetune",
         extraction.configured_temperature: "extract",
         Guard: "divergence",
+        refinement.Settings: "refine",
     }
     given = {
         **dict.fromkeys((Critic, Behavior, LnResnet, Mlp, IdqlLearner), networks),
@@ -78,6 +80,8 @@ def test_base_binds_every_parameter_it_can():
         finetune.Settings: set(),
         Guard: {"path", "learner", "drawn", "rewards"},
         extraction.configured_temperature: set(),
+        refinement.Settings: set(),
+        **dict.fromkeys((LinearSchedule, CosineSchedule, AdaptiveSchedule), set()),
     }
     for configurable, passed in given.items():
         name = names.get(configurable, configurable.__name__)

@@ -68,7 +68,7 @@ class IdqlAgent(tf_agent.TFAgent):
       action_spec: a bounded float vector [A], or one bounded integer, the number of a
         discrete action.
       num_candidates: N of both policies; the paper takes 32 to 128.
-      extraction: of `policy`: 'argmax', 'implicit' or 'softmax'.
+      extraction: of `policy`, one of `idql_tf.extraction.METHODS`.
       collect_extraction: of `collect_policy`; the paper's two online variants are
         'implicit' and 'argmax'.
       num_behavior_updates: behaviour steps per `train` call; the paper takes 2.

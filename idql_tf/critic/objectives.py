@@ -3,16 +3,22 @@
 Minimising E[f(Q - V)] over V makes V the value of an implicit actor whose
 weight on an action is |f'(u)| / |u| (Theorem 4.1). All three classes work on
 tensors or arrays of any shape and keep their dtype.
+
+The first field, tau or alpha, may be a schedule (`schedules`) instead of a number. Such
+an objective has its functions once `at` has put in what the parameter is at present.
 """
 
 from __future__ import annotations
 
 import dataclasses
 import math
+import numbers
+from typing import Any, TypeAlias
 
 import gin
 import tensorflow as tf
 
+from idql_tf.critic.schedules import SCHEDULES, Schedule
 from idql_tf.errors import UserError
 
 # Keeps the weight of an action finite where its advantage is exactly zero.
@@ -21,27 +27,66 @@ ADVANTAGE_EPSILON = 1e-6
 LARGEST_EXPONENT = 60.0
 
 
-def _asymmetry(u: tf.Tensor, tau: float) -> tf.Tensor:
+# A tensor [S] has a number for each member of u's first axis.
+Parameter: TypeAlias = "float | Schedule | tf.Tensor"
+
+
+def _asymmetry(u: tf.Tensor, tau: Parameter) -> tf.Tensor:
     """Returns |tau - 1(u <= 0)|."""
-    high, low = tf.constant(tau, u.dtype), tf.constant(1.0 - tau, u.dtype)
+    tau = _beside(u, tau)
+    high, low = (tf.convert_to_tensor(x, u.dtype) for x in (tau, 1.0 - tau))
     return tf.where(u > 0, high, low)
 
 
-def _check_tau(tau: float) -> None:
-    if not 0.0 < tau < 1.0:
-        raise UserError(f"tau is {tau}; expected a number strictly within (0, 1)")
+def _beside(u: tf.Tensor, parameter: Parameter) -> tf.Tensor | float:
+    """A number as it is, numbers [S] shaped to multiply u [S, ...]."""
+    if not tf.is_tensor(parameter):
+        return parameter
+    return tf.reshape(parameter, [-1] + [1] * (u.shape.rank - 1))
+
+
+def _check(name: str, parameter: Parameter, most: float, expected: str) -> None:
+    """Refuses what is not strictly between 0 and `most`; a tensor is not looked at."""
+    if tf.is_tensor(parameter):
+        return
+    found: tuple[Any, ...] = (parameter,)
+    if isinstance(parameter, SCHEDULES):
+        name, found = f"{name} of {type(parameter).__name__}", parameter.limits
+    for number in found:
+        if not (isinstance(number, numbers.Real) and 0.0 < float(number) < most):
+            raise UserError(
+                f"{name} is {number!r:.60}; expected {expected}, or a schedule of such "
+                "numbers, as @LinearSchedule()"
+            )
+
+
+def _check_tau(tau: Parameter) -> None:
+    _check("tau", tau, 1.0, "a number strictly within (0, 1)")
+
+
+class _Parametric:
+    """An objective whose first field is its parameter."""
+
+    @property
+    def parameter(self: Any) -> Parameter:
+        """tau or alpha."""
+        return getattr(self, dataclasses.fields(self)[0].name)
+
+    def at(self: Any, value: tf.Tensor) -> Any:
+        """The objective with parameters [S], one for each member of u's first axis."""
+        return dataclasses.replace(self, **{dataclasses.fields(self)[0].name: value})
 
 
 @gin.configurable
 @dataclasses.dataclass(frozen=True)
-class Expectile:
+class Expectile(_Parametric):
     """Asymmetric squared error; V is the tau-expectile of Q (IDQL eq. 8).
 
     Raises:
       UserError: tau is outside (0, 1).
     """
 
-    tau: float
+    tau: Parameter
 
     def __post_init__(self) -> None:
         _check_tau(self.tau)
@@ -63,14 +108,14 @@ class Expectile:
 
 @gin.configurable
 @dataclasses.dataclass(frozen=True)
-class Quantile:
+class Quantile(_Parametric):
     """Asymmetric absolute error; V is the tau-quantile of Q (IDQL eq. 9).
 
     Raises:
       UserError: tau is outside (0, 1).
     """
 
-    tau: float
+    tau: Parameter
 
     def __post_init__(self) -> None:
         _check_tau(self.tau)
@@ -93,7 +138,7 @@ class Quantile:
 
 @gin.configurable
 @dataclasses.dataclass(frozen=True)
-class Exponential:
+class Exponential(_Parametric):
     """Linex error; V is (1/alpha) log E[exp(alpha Q)] (IDQL eq. 10, appendix C).
 
     `loss` and `gradient` cap the exponential at `max_exponential` (the released
@@ -105,12 +150,11 @@ class Exponential:
       UserError: alpha is not positive or max_exponential not above 1.
     """
 
-    alpha: float
+    alpha: Parameter
     max_exponential: float = 6.0
 
     def __post_init__(self) -> None:
-        if not self.alpha > 0.0:
-            raise UserError(f"alpha is {self.alpha}; expected a positive number")
+        _check("alpha", self.alpha, math.inf, "a positive number")
         if not self.max_exponential > 1.0:
             raise UserError(
                 f"max_exponential is {self.max_exponential}; expected above 1"
@@ -118,37 +162,36 @@ class Exponential:
 
     def loss(self, u: tf.Tensor) -> tf.Tensor:
         """Returns f(u) = exp(alpha u) - alpha u, linear above the cap."""
-        z = self.alpha * tf.convert_to_tensor(u)
+        u = tf.convert_to_tensor(u)
+        z = _beside(u, self.alpha) * u
         cap = tf.constant(math.log(self.max_exponential), z.dtype)
         below = tf.exp(tf.minimum(z, cap))
         return below + self.max_exponential * tf.nn.relu(z - cap) - z
 
     def gradient(self, u: tf.Tensor) -> tf.Tensor:
         """Returns f'(u) = alpha (min(exp(alpha u), max_exponential) - 1)."""
-        z = self.alpha * tf.convert_to_tensor(u)
+        u = tf.convert_to_tensor(u)
+        alpha = _beside(u, self.alpha)
+        z = alpha * u
         cap = tf.constant(math.log(self.max_exponential), z.dtype)
-        return self.alpha * tf.math.expm1(tf.minimum(z, cap))
+        return alpha * tf.math.expm1(tf.minimum(z, cap))
 
     def is_capped(self, u: tf.Tensor) -> tf.Tensor:
         """Returns where exp(alpha u) is above the cap, bool."""
-        return self.alpha * tf.convert_to_tensor(u) > math.log(self.max_exponential)
+        u = tf.convert_to_tensor(u)
+        return _beside(u, self.alpha) * u > math.log(self.max_exponential)
 
     def implicit_weight(self, u: tf.Tensor) -> tf.Tensor:
         """Returns alpha |exp(alpha u) - 1| / |u|, alpha^2 at zero (IDQL eq. 12)."""
         u = tf.convert_to_tensor(u)
+        alpha = _beside(u, self.alpha)
         near_zero = tf.abs(u) < ADVANTAGE_EPSILON
         safe = tf.where(near_zero, tf.ones_like(u), u)
         # The error itself is capped: capping the exponential alone would make
         # still larger errors weigh less.
-        safe = tf.minimum(safe, LARGEST_EXPONENT / self.alpha)
-        weight = self.alpha * tf.math.expm1(self.alpha * safe) / safe
-        return tf.where(
-            near_zero, tf.fill(tf.shape(u), _like(self.alpha**2, u)), weight
-        )
-
-
-def _like(value: float, u: tf.Tensor) -> tf.Tensor:
-    return tf.constant(value, u.dtype)
+        safe = tf.minimum(safe, LARGEST_EXPONENT / alpha)
+        weight = alpha * tf.math.expm1(alpha * safe) / safe
+        return tf.where(near_zero, tf.convert_to_tensor(alpha**2, u.dtype), weight)
 
 
 Objective = Expectile | Quantile | Exponential

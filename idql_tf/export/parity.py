@@ -12,6 +12,9 @@ from idql_tf.export import tflite
 from idql_tf.policies import IdqlPolicy
 
 _TOLERANCE = 1e-5  # of the action range, and of Q where two candidates tie; float32
+# Of Q of refined actions: rounding also decides who is among the elites, and so what
+# is drawn next (refinement.py).
+_REFINED_TOLERANCE = 1e-3
 _SEED = 20_230_420
 Numbers = dict[str, float]
 
@@ -68,10 +71,9 @@ def of_saved_model(
         ours = policy.select(rows, seed=batch)
         differences = _differences(policy, ours.action, theirs["action"])
         tied = np.zeros(batch, bool)
-        if policy.extraction == "argmax":
-            near = np.isclose(
-                ours.q_value, theirs["q_value"], rtol=_TOLERANCE, atol=_TOLERANCE
-            )
+        close = {"argmax": _TOLERANCE, "cem": _REFINED_TOLERANCE}.get(policy.extraction)
+        if close is not None:
+            near = np.isclose(ours.q_value, theirs["q_value"], rtol=close, atol=close)
             tied = near & (differences > _TOLERANCE)
         ties += int(tied.sum())
         spread = np.abs(ours.spread - theirs["action_spread"])

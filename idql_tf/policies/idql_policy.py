@@ -56,7 +56,8 @@ class IdqlPolicy(tf_policy.TFPolicy):
       critic: of one seed, or of S with `pooled`.
       behavior: of the same seeds.
       num_candidates: N.
-      extraction: 'argmax' of Q, 'implicit' (IDQL eq. 8-12) or 'softmax'.
+      extraction: 'argmax' of Q, 'implicit' (IDQL eq. 8-12), 'softmax', or 'cem'
+        (argmax, then refined near by: `idql_tf.refinement`).
       temperature: inverse temperature of 'softmax'; None takes gin's.
       observation_keys: order in which dict observations are flattened; None takes
         that of `idql_tf.data`.
@@ -121,8 +122,7 @@ class IdqlPolicy(tf_policy.TFPolicy):
         # slots, trained networks) hides in a closure from checkpoints and exports.
         self._networks = lambda: (critic, behavior)
         self._weights = [
-            *critic.target_q.variables,
-            *critic.value.variables,
+            *critic.acting_variables,
             *behavior.average.variables,
         ]
         signature = (
@@ -305,8 +305,8 @@ class IdqlPolicy(tf_policy.TFPolicy):
     ) -> policy_step.PolicyStep:
         """What is chosen among the candidates drawn in this call.
 
-        With argmax that is one point, else the weighted candidates. Over the draws of
-        candidates neither has a density that can be written down.
+        With argmax and 'cem' that is one point, else the weighted candidates. Over the
+        draws of candidates neither has a density that can be written down.
 
         Raises:
           NotImplementedError: with `emit_info`.
@@ -317,6 +317,10 @@ class IdqlPolicy(tf_policy.TFPolicy):
                 "call action(), or leave emit_info out"
             )
         observation = self.spaces.flatten(time_step.observation)
+        if self.extraction in ("argmax", "cem"):
+            chosen = self.select(observation).action[:, None]
+            point = WeightedPoints(chosen, tf.ones(tf.shape(chosen)[:2]))
+            return policy_step.PolicyStep(point, policy_state, ())
         self._check(observation)
         critic, behavior = self._networks()
         drawn = choice.draw_candidates(
@@ -326,13 +330,9 @@ class IdqlPolicy(tf_policy.TFPolicy):
             self.num_candidates,
             self._pooled,
         )
-        if self.extraction == "argmax":
-            best = choice.best(drawn)[0]
-            probabilities = tf.one_hot(best, tf.shape(drawn.q)[-1])
-        else:
-            probabilities = choice.probabilities(
-                self.extraction, drawn, critic, self._temperature
-            )[0]
+        probabilities = choice.probabilities(
+            self.extraction, drawn, critic, self._temperature
+        )[0]
         points = self.spaces.to_env_action(drawn.actions[0])
         if self.safe_action is not None:
             finite = checks.finite_rows(observation)

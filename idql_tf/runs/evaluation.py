@@ -54,6 +54,7 @@ class Evaluator:
         self.methods = [(str(name), int(count)) for name, count in methods]
         for method in self.methods:
             extraction.check_method(*method)
+            extraction.check_refinable(method[0], learner.behavior)
         extraction.check_temperature(extraction.configured_temperature())
         check_count("evaluate.evaluation_seed", evaluation_seed, 0)
         check_count("evaluate.max_parallel", max_parallel)
