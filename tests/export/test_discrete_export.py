@@ -42,6 +42,7 @@ def test_a_saved_model_gives_numbers(policy, inputs, tmp_path):
     assert len(np.unique(expected)) > 1
 
 
+@pytest.mark.slow
 def test_a_tflite_model_gives_numbers_without_noise(policy, inputs):
     model = tflite.convert(policy, float16=False)
     found = parity.of_tflite(policy, model, inputs)

@@ -94,7 +94,9 @@ STAGES = {
     "evaluate": Stage("evaluate", _always),
     "starting": Stage("finetune", _always),
     "finetuning": Stage(
-        "finetune", lambda _, said: "at environment" in said or "step 0:" in said
+        "finetune",
+        lambda _, said: "at environment" in said or "step 0:" in said,
+        0.4,
     ),
     "finetune_saving": Stage("finetune", _is_saving, 0.0),
 }
