@@ -1,5 +1,7 @@
 """Schedules of tau and alpha, and what the critic makes of them."""
 
+import types
+
 import gin
 import numpy as np
 import pytest
@@ -13,8 +15,9 @@ from idql_tf.critic.schedules import AdaptiveSchedule, CosineSchedule, LinearSch
 from idql_tf.critic.updates import Critic, CriticBatch
 from idql_tf.errors import UserError
 from idql_tf.nn import randomness
+from idql_tf.training.blocks import run_block
 from idql_tf.training.checkpoints import Checkpoints
-from idql_tf.training.learner import run_block, take_member
+from idql_tf.training.learner import take_member
 
 # As the bindings and as the object.
 ADAPTIVE = (
@@ -85,11 +88,12 @@ def _batch(size=64):
 def _block(critic, seeds, batch):
     """A compiled block of n critic updates, as the learner's."""
     idle = {"loss": tf.zeros(len(seeds))}
+    learner = types.SimpleNamespace(critic=critic, seeds=seeds, behavior_weight=None)
 
     def block(n):
         counts = tf.stack([n, 0])
         update = lambda: critic.update(batch())  # noqa: E731
-        return run_block(update, lambda: idle, counts, len(seeds), critic.metrics)
+        return run_block(update, lambda: idle, counts, learner)
 
     compiled = tf.function(block)
     return lambda n: compiled(tf.constant(n))
