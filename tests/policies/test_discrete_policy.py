@@ -58,7 +58,8 @@ def test_numbers_and_one_hot_actions():
 
 
 def test_it_acts_with_the_number_of_the_best_plausible_action():
-    found = _policy(emit_info=True).action(make_step(OBSERVATIONS), seed=3)
+    policy = _policy(emit_info=True)
+    found = policy.action(make_step(OBSERVATIONS), seed=3)
     drawn = _candidates()
     expected = extraction.pick(drawn, extraction.best(drawn))
     assert found.action.dtype == tf.int32 and found.action.shape == [B]
@@ -66,7 +67,6 @@ def test_it_acts_with_the_number_of_the_best_plausible_action():
         found.action, expected.action[0].numpy().argmax(-1) + START
     )
     np.testing.assert_allclose(found.info.q_value, expected.q_value[0], rtol=1e-5)
-    policy = _policy()
     valued = policy.q_value(OBSERVATIONS, found.action)
     np.testing.assert_allclose(valued, expected.q_value[0], rtol=1e-5)
 
@@ -91,9 +91,8 @@ def test_its_distribution_is_over_the_numbers(method):
 def test_a_safe_action_is_one_number():
     rows = OBSERVATIONS.numpy()
     rows[2] = np.nan
-    safe, plain = _policy(safe_action=[2]), _policy()
-    found = safe.select(tf.constant(rows), 0)
-    expected = plain.select(OBSERVATIONS, 0).action.numpy()
+    found = _policy(safe_action=[2]).select(tf.constant(rows), 0)
+    expected = extraction.best(_candidates())[0].numpy() + START
     expected[2] = 2
     np.testing.assert_array_equal(found.action, expected)
     assert np.isnan(found.q_value).tolist() == [row == 2 for row in range(B)]
