@@ -30,7 +30,7 @@ def make(sizes, seed, scale):
 
 
 def weigh(method, candidates, objective):
-    critic = types.SimpleNamespace(objective=objective)
+    critic = types.SimpleNamespace(implicit_weight=objective.implicit_weight)
     return extraction.probabilities(method, candidates, critic, 1.0).numpy()
 
 

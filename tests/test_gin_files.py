@@ -1,5 +1,6 @@
 import inspect
 import pathlib
+import types
 
 import gin
 import pytest
@@ -31,6 +32,7 @@ from idql_tf.training.divergence import Guard
 from idql_tf.training.learner import IdqlLearner
 
 FILES = sorted(str(p.relative_to(REPOSITORY)) for p in REPOSITORY.glob("gin/**/*.gin"))
+LEARNER = types.SimpleNamespace(behavior=Behavior)
 RUN = Run(pathlib.Path("unused"), None, None, (0,))
 SMALL = (
     "LnResnet.hidden_dim = 16",
@@ -47,10 +49,27 @@ def _clear():
 
 
 @pytest.mark.parametrize("name", FILES)
-def test_every_file_parses_and_trains(name):
+def test_every_file_parses(name):
     config.load([name], SMALL)
-    settings = offline.Settings()
-    assert settings.critic_steps >= 15_000
+    assert offline.Settings().critic_steps >= 15_000
+    IdqlLearner(5, 2, (0,))
+
+
+# Compiling takes seconds: with the fast tests one file of each kind.
+KINDS = ("base", "tasks/discrete", "baselines/iql", "protocols/released_head")
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        name
+        if name in {f"gin/{kind}.gin" for kind in KINDS}
+        else pytest.param(name, marks=pytest.mark.slow)
+        for name in FILES
+    ],
+)
+def test_every_file_trains(name):
+    config.load([name], SMALL)
     learner = IdqlLearner(5, 2, (0,))
     metrics = learner.train(tiny_learner.arrays(), 3, 3)
     assert all(abs(float(v[0])) < 1e3 for v in metrics.values())
@@ -112,7 +131,7 @@ def test_the_released_protocol_overrides_the_task():
     assert settings.episodes == 50
     assert ExponentialAdvantage().temperature == 3.0
     assert finetune.Settings().num_candidates == 128
-    evaluated = Evaluator(RUN, None, None, None).methods
+    evaluated = Evaluator(RUN, LEARNER, None, None).methods
     assert [n for rule, n in evaluated if rule == "argmax"] == [16, 32, 64, 128, 256, 1]
     assert gin.query_parameter("Expectile.tau") == 0.9
 
@@ -122,7 +141,7 @@ def test_the_released_protocol_overrides_the_task():
 def test_paper_a_takes_its_candidates_from_the_task(task, candidates, order):
     files = [f"gin/tasks/{task}.gin", "gin/protocols/paper_a.gin"][::order]
     config.load(files)
-    evaluator = Evaluator(RUN, None, None, None)
+    evaluator = Evaluator(RUN, LEARNER, None, None)
     assert evaluator.methods == [("argmax", candidates), ("argmax", 1)]
 
 

@@ -66,12 +66,6 @@ def test_setup_reads_the_version_of_the_package():
     assert found.stdout.split()[-1] == idql_tf.__version__
 
 
-def test_every_gin_folder_is_installed():
-    folders = {path.parent.relative_to(ROOT) for path in ROOT.glob("gin/**/*.gin")}
-    packages = {"idql_tf." + ".".join(folder.parts) for folder in folders}
-    assert packages == set(setup_constant("GIN_PACKAGES"))
-
-
 @pytest.mark.parametrize("script", SHELL_SCRIPTS, ids=lambda path: path.name)
 def test_shell_script_parses(script):
     subprocess.run(["bash", "-n", str(script)], check=True)

@@ -14,6 +14,7 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 
 from idql_tf import config
+from idql_tf.behavior.updates import Behavior
 from idql_tf.benchmark import machine, table, verdicts, workloads
 from idql_tf.benchmark.measure import in_turns
 from idql_tf.errors import UserError, check_count
@@ -147,6 +148,11 @@ def _one_size(
     arrays = workloads.synthetic_arrays(settings.num_transitions, *sizes)
     for count in settings.num_seeds:
         learners = {x: IdqlLearner(*sizes, range(count), xla=x) for x in (False, True)}
+        if not isinstance(learners[False].behavior, Behavior):
+            raise UserError(
+                "the benchmark counts the diffusion model's products; expected "
+                "IdqlLearner.behavior = @Behavior"
+            )
         of_updates = timer(
             f"{size}: updates, S = {count}", settings.repeats, settings.call_seconds
         )

@@ -34,14 +34,14 @@ class LinearSchedule:
         return self.first, self.last
 
     def following(
-        self, value: tf.Tensor, step: tf.Tensor, positive_share: tf.Tensor
+        self, value: tf.Tensor, step: tf.Tensor, share: tf.Tensor
     ) -> tf.Tensor:
         """The parameter after an update, [S].
 
         Args:
           value: the one that the update used, [S].
           step: V steps taken, this one among them.
-          positive_share: part of the batch's actions with Q > V, [S].
+          share: part of the batch's actions with Q > V, [S].
         """
         progress = tf.minimum(tf.cast(step, tf.float64) / self.steps, 1.0)
         number = self.first + (self.last - self.first) * self._shape(progress)
@@ -99,10 +99,10 @@ class AdaptiveSchedule:
         return self.first, self.least, self.most
 
     def following(
-        self, value: tf.Tensor, step: tf.Tensor, positive_share: tf.Tensor
+        self, value: tf.Tensor, step: tf.Tensor, share: tf.Tensor
     ) -> tf.Tensor:
         """As `LinearSchedule.following`; `step` does not matter."""
-        moved = value + self.rate * (positive_share - self.positive_share)
+        moved = value + self.rate * (share - self.positive_share)
         return tf.clip_by_value(moved, self.least, self.most)
 
 

@@ -11,8 +11,8 @@ import gin
 
 from idql_tf.errors import UserError, check_count, check_number
 from idql_tf.experiments.study import Arm, Mark, Order, Panel, Study
-from idql_tf.extraction import METHODS
 
+_EXTRACTIONS = ("argmax", "implicit", "softmax")  # the paper's
 _SCHEDULES = ("vp", "cosine", "linear")
 
 
@@ -35,7 +35,7 @@ def figure4(candidates: Sequence[int], choices_at: int) -> Study:
 
     def by_choice(name: str) -> tuple[Mark, ...]:
         return tuple(
-            Mark(choices, f"{name}, {m}", None, m, choices_at) for m in METHODS
+            Mark(choices, f"{name}, {m}", None, m, choices_at) for m in _EXTRACTIONS
         )
 
     arms = (

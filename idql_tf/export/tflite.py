@@ -37,8 +37,8 @@ def convert(policy: IdqlPolicy, float16: bool) -> bytes:
 
     serving_default: observation float32 [1, D] -> action [1, A], q_value [1], value
       [1]; draws afresh at every call.
-    with_noise: the same with noise float32 [S, T, N, A], standard normal; a function
-      of its inputs. Not of discrete actions, which are not drawn.
+    with_noise: the same with noise float32 [S, num_draws, N, A], standard normal; a
+      function of its inputs. Not of discrete actions, which are not drawn.
 
     Raises:
       UserError: the policy does not choose by argmax.

@@ -106,6 +106,7 @@ class IdqlPolicy(tf_policy.TFPolicy):
             choice.check_temperature(given)
         self.spaces = Spaces(time_step_spec.observation, action_spec, observation_keys)
         checks.check_sizes(self.spaces, critic, behavior, pooled)
+        choice.check_refinable(extraction, behavior)
         self.extraction, self.num_candidates = extraction, num_candidates
         self._temperature, self._pooled = temperature, pooled
         self.safe_action = checks.safe_action(

@@ -68,5 +68,12 @@ class WeightedPoints(tfp.distributions.Distribution):
         return self._mixture.mean()
 
     def _mode(self) -> tf.Tensor:
-        likeliest = tf.argmax(self._probabilities, -1)
+        # An ensemble of discrete policies lists an action once for each member.
+        points = self._points
+        columns = points if points.shape.rank == 3 else points[..., None]
+        same = tf.reduce_all(columns[:, :, None] == columns[:, None], -1)
+        weights = self._probabilities
+        likeliest = tf.argmax(
+            tf.linalg.matvec(tf.cast(same, weights.dtype), weights), -1
+        )
         return tf.gather(self._points, likeliest, axis=1, batch_dims=1)

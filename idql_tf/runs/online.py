@@ -10,7 +10,7 @@ import numpy as np
 import tensorflow as tf
 from rich.console import Console
 
-from idql_tf import config, data
+from idql_tf import config, data, extraction
 from idql_tf.cli import EXIT_DONE, EXIT_RESUMABLE
 from idql_tf.data import Transitions
 from idql_tf.errors import UserError, check_count
@@ -121,11 +121,13 @@ class Finetuning:
                 f"{source.path} acts with the mean of its Gaussian: it would explore "
                 "nothing; give --gin_param GaussianBehavior.sampler_temperature=1.0"
             )
-        if self.learner.behavior.DISCRETE and settings.exploration == "argmax":
+        extraction.check_refinable(settings.exploration, self.learner.behavior)
+        greedy = settings.exploration == "argmax" or settings.num_candidates == 1
+        if self.learner.behavior.DISCRETE and greedy:
             raise UserError(
-                f"{source.path} has discrete actions, whose argmax draws nothing: it "
-                "would explore nothing; expected --mode imp, or --gin_param "
-                "\"finetune.exploration='implicit'\""
+                f"{source.path} has discrete actions, whose argmax, or choice of one "
+                "candidate, draws nothing: it would explore nothing; expected --mode "
+                "imp, or --gin_param \"finetune.exploration='implicit'\", and N above 1"
             )
         self.evaluator = jobs.configured(
             lambda: Evaluator(

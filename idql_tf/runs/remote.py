@@ -52,7 +52,7 @@ def policy_variables(learner: IdqlLearner, settings: Settings) -> list[tf.Variab
     A frozen behaviour model, seven eighths of it all, is in the source run already.
     """
     critic, behavior = learner.critic, learner.behavior
-    changing = [*critic.target_q.variables, *critic.value.variables]
+    changing = [*critic.acting_variables]
     if settings.behavior_updates_per_step:
         changing += behavior.average.variables
     return changing

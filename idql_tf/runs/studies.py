@@ -28,6 +28,7 @@ from idql_tf.evaluation.records import Method
 from idql_tf.experiments import ablations, claims, study, study_plot, tables
 from idql_tf.experiments.claims import Result
 from idql_tf.experiments.study import Study
+from idql_tf.online import settings as online
 from idql_tf.runs import directory, jobs
 from idql_tf.runs.directory import Run
 from idql_tf.training import offline
@@ -127,10 +128,16 @@ def _planned(
     dataset = _dataset(entry["dataset"], folder / f"{task}-data")
     paths = {arm.name: folder / f"{task}-{arm.name}" for arm in what.arms}
     first = paths[what.arms[0].name]
+    base: tuple[list[str], list[str]] = [], []
     found: dict[str, _Job] = {}
     for arm in what.arms:
         path = paths[arm.name]
         if arm.mode:
+            config.load(
+                [*base[0], f"gin/finetune/{arm.mode}.gin", *arm.gin_files],
+                [*base[1], *arm.bindings],
+            )
+            jobs.configured(lambda: online.Settings())
             command = _command("finetune.py", arm.gin_files, arm.bindings)
             command += [f"--run_dir={first}", f"--output_dir={path}"]
             command += [f"--mode={arm.mode}"]
@@ -142,9 +149,15 @@ def _planned(
             config.load(files, params)
             budget = jobs.configured(lambda: offline.Settings())
             if not found:
+                base = files, params
                 # The same for all arms; the data themselves are not kept.
                 transitions = data.load(dataset, env_id=env_id)
                 info = transitions.info
+                if info.discrete_actions:
+                    raise UserError(
+                        f"{dataset} has discrete actions; expected continuous ones: "
+                        "studies compare diffusion and Gaussian models"
+                    )
                 rollouts.check(info)
                 rule = rewards.resolve(budget.reward_rule, transitions)
                 del transitions

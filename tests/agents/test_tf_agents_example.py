@@ -80,6 +80,7 @@ def train(root_dir, num_iterations):
     return start, steps, policy
 
 
+@pytest.mark.slow
 def test_trains_resumes_and_leaves_a_policy(tmp_path):
     assert train(tmp_path, 4)[:2] == ("train step 0", [2, 4])
     log = (tmp_path / "log.txt").read_text()

@@ -15,6 +15,8 @@ from idql_tf.critic.schedules import AdaptiveSchedule, CosineSchedule, LinearSch
 from idql_tf.critic.updates import Critic, CriticBatch
 from idql_tf.errors import UserError
 from idql_tf.nn import randomness
+from idql_tf.online.settings import Settings
+from idql_tf.runs.remote import policy_variables
 from idql_tf.training.blocks import run_block
 from idql_tf.training.checkpoints import Checkpoints
 from idql_tf.training.learner import take_member
@@ -114,6 +116,13 @@ def test_the_adaptive_tau_is_the_one_whose_expectile_is_the_wanted_quantile():
     fitting = taus[np.equal(above, 16)]
     assert fitting.size and fitting[0] > 0.55
     assert fitting[0] - 0.02 < found < fitting[-1] + 0.02
+
+
+def test_actors_elsewhere_are_sent_what_a_schedule_has_reached():
+    learner = tiny.learner((0,), *ADAPTIVE)
+    config.load(["gin/finetune/max.gin"])
+    sent = policy_variables(learner, Settings())
+    assert any(variable is learner.critic.parameter for variable in sent)
 
 
 def test_weights_that_are_zero_count_in_no_share():

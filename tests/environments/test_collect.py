@@ -37,7 +37,9 @@ def collected(tmp_path_factory):
     return collect.collect("PointMaze_UMaze-v3", 30_000, path)
 
 
-@pytest.mark.parametrize("name", ["UMaze", "Medium"])
+@pytest.mark.parametrize(
+    "name", ["UMaze", pytest.param("Medium", marks=pytest.mark.slow)]
+)
 def test_looks_like_the_real_thing(name, shared_datasets, tmp_path):
     ours = tmp_path / f"{name}-v0"
     returns = collect.collect(f"PointMaze_{name}-v3", 60_000, ours).returns

@@ -162,6 +162,12 @@ def test_every_study_is_whole(name, budget):
             assert rules == [rule for rule, _ in arm.methods] or not arm.marks
 
 
+def test_figure_4_compares_the_papers_extractions():
+    config.load(["gin/studies/common.gin", "gin/studies/cpu.gin"])
+    marks = [mark for arm in STUDIES["figure4"]().arms for mark in arm.marks]
+    assert {mark.extraction for mark in marks} == {"argmax", "implicit", "softmax"}
+
+
 def test_what_a_study_is_stays_out_of_its_runs():
     config.load(["gin/protocols/cpu.gin"])
     alone = config.current()

@@ -141,6 +141,7 @@ gymnasium.register("OfMyOwn-v0", maze, max_episode_steps=300)
 """
 
 
+@pytest.mark.slow
 def test_env_id_names_the_module_of_a_runs_environment(finished, tmp_path, monkeypatch):
     (tmp_path / "my_mazes.py").write_text(MODULE)
     monkeypatch.syspath_prepend(tmp_path)
@@ -181,7 +182,9 @@ def test_an_unwritable_place_is_refused(finished, tmp_path):
         tiny_run.check_refused(result, str(output), "cannot be made", "--output")
 
 
-@pytest.mark.parametrize("how", [signal.SIGTERM, signal.SIGKILL])
+@pytest.mark.parametrize(
+    "how", [signal.SIGTERM, pytest.param(signal.SIGKILL, marks=pytest.mark.slow)]
+)
 def test_a_kill_leaves_no_output(finished, tmp_path, how):
     output = tmp_path / "model"
     flags = [f"--run_dir={finished[0]}", f"--output={output}"]

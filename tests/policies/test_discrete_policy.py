@@ -17,6 +17,7 @@ from idql_tf.critic.updates import Critic
 from idql_tf.errors import UserError
 from idql_tf.policies import IdqlPolicy
 from idql_tf.policies.spaces import Spaces
+from idql_tf.policies.weighted_points import WeightedPoints
 
 D, A, B, N, START = 3, 4, 7, 8, -1
 TIME_STEP = ts.time_step_spec(tf.TensorSpec([D], tf.float32))
@@ -101,7 +102,18 @@ def test_a_safe_action_is_one_number():
             _policy(safe_action=bad)
 
 
+def test_the_mode_of_an_ensemble_adds_its_members_weights():
+    points = tf.constant([[0, 1, 0, 1]])
+    distribution = WeightedPoints(points, tf.constant([[0.3, 0.25, 0.2, 0.25]]))
+    assert distribution.mode().numpy().tolist() == [0]
+    # The largest single weight is not the largest sum.
+    distribution = WeightedPoints(points, tf.constant([[0.4, 0.3, 0.0, 0.3]]))
+    assert distribution.mode().numpy().tolist() == [1]
+
+
 def test_what_does_not_fit_is_refused():
+    with pytest.raises(UserError, match="these are discrete"):
+        _policy("cem")
     with pytest.raises(UserError, match="spec is discrete, the behaviour model diff"):
         two = BoundedTensorSpec([], tf.int64, 0, 1)
         IdqlPolicy(TIME_STEP, two, *ONE, N)

@@ -44,6 +44,7 @@ def test_a_finetuning_in_processes_of_their_own(make_job, unused_port):
     assert tables["offline"].current_size == 1_500 // 8
 
 
+@pytest.mark.slow
 def test_what_belongs_to_another_run_is_refused(make_job, finished, tmp_path):
     job = make_job(100)
     a_run = shutil.copytree(finished[0], tmp_path / "run")

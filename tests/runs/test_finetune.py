@@ -176,6 +176,7 @@ def test_what_cannot_be_finetuned_is_refused(finished, tmp_path):
     check_refused(bad, "another configuration")
 
 
+@pytest.mark.slow
 def test_a_run_whose_checkpoints_are_gone_is_left_alone(finished, tmp_path):
     output = tmp_path / "out"
     done = run_warm(_finetune(finished[0], "max", output, steps=80))
