@@ -253,7 +253,8 @@ def _curve(
     thin: bool = True,
 ) -> None:
     found = records.curve(run, method, column)
-    steps, values = found.updates(), found.values
+    shown = _thinned(len(found.points))
+    steps, values = found.updates()[shown], found.values[:, shown]
     mark = "o" if len(steps) <= 30 else None
     axes.plot(
         steps, nanmean(values), style, color=colour, label=label, marker=mark, ms=4
@@ -273,7 +274,7 @@ def _curve(
 def _metric(
     axes: Axes, run: RunFiles, name: str, colour: str, label: str, thin: bool
 ) -> None:
-    """Mean over seeds of a logged value, thinned to what the eye can see."""
+    """Mean over seeds of a logged value."""
     table = run.metrics
     keep = (table["name"] == name) & np.isfinite(table["value"])
     steps = np.unique(table["step"][keep])
@@ -281,12 +282,17 @@ def _metric(
     values = np.full((seeds.size, steps.size), np.nan)
     rows = np.searchsorted(seeds, table["seed"][keep])
     values[rows, np.searchsorted(steps, table["step"][keep])] = table["value"][keep]
-    stride = max(1, -(-steps.size // _MOST_POINTS))
-    steps, values = steps[::stride], values[:, ::stride]
+    shown = _thinned(steps.size)
+    steps, values = steps[shown], values[:, shown]
     if thin and seeds.size > 1:
         for row in values:
             axes.plot(steps, row, color=colour, lw=0.6, alpha=0.5)
     axes.plot(steps, nanmean(values), color=colour, lw=1.6, label=label)
+
+
+def _thinned(count: int) -> np.ndarray:
+    """Which of so many points are drawn: what the eye can see, with both ends."""
+    return np.unique(np.linspace(0, count - 1, min(count, _MOST_POINTS)).astype(int))
 
 
 def _steps_name(runs: Sequence[RunFiles]) -> str:

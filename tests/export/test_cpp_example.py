@@ -22,6 +22,7 @@ if shutil.which("g++") is None:
 
 import tensorflow as tf  # noqa: E402
 
+pytestmark = pytest.mark.slow
 SOURCE = REPOSITORY / "docs" / "examples" / "act.cc"
 # No PYTHONPATH, no LD_LIBRARY_PATH, no virtual environment.
 BARE = {"PATH": os.defpath, "CUDA_VISIBLE_DEVICES": ""}

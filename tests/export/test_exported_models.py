@@ -149,6 +149,7 @@ def ensemble(finished, tmp_path_factory):
     return folder, result.stdout, policy
 
 
+@pytest.mark.slow
 def test_an_ensemble_acts_as_all_seeds(ensemble):
     folder, printed, policy = ensemble
     card = exporting.read_card(folder)

@@ -129,7 +129,10 @@ def test_distribution_is_that_of_the_weighted_candidates(method):
     mean = (p * points).sum(1)
     assert np.abs(mean - points.mean(1)).max() > 0.01
     np.testing.assert_allclose(found.mean(), mean, atol=1e-4)
-    np.testing.assert_allclose(found.mode(), _best(points, raw), atol=1e-4)
+    # Candidates that were clipped into the same corner are one point.
+    same = (points[:, :, None] == points[:, None]).all(-1)
+    together = (same * raw[:, None]).sum(-1)
+    np.testing.assert_allclose(found.mode(), _best(points, together), atol=1e-4)
     samples = found.sample(4_000, seed=1).numpy()
     assert (samples >= LOW).all() and (samples <= HIGH).all()
     distance = np.abs(samples[:, :, None] - points).max(-1).min(-1)

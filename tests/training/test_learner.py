@@ -87,6 +87,7 @@ def test_weighted_behavior_updates_need_no_critic_update():
     assert set(metrics) == {"behavior/loss"} and int(made.behavior_step) == 3
 
 
+@pytest.mark.slow
 def test_xla_and_graph_mode_train_alike():
     arrays = tiny.arrays()
     graph, xla = (tiny.learner((3,), mode) for mode in (GRAPH, XLA))

@@ -107,6 +107,7 @@ def test_checkpoints_are_found_without_the_file_that_names_them(tmp_path, damage
     assert checkpoints.restore() == 60 and checkpoints.skipped == []
 
 
+@pytest.mark.slow
 def test_a_folder_with_other_things_in_it(tmp_path):
     _train(tmp_path)
     (tmp_path / "checkpoints" / "step-abc.index").write_text("")
