@@ -9,6 +9,7 @@ import json
 import pathlib
 import re
 import sys
+import tempfile
 import time
 from collections.abc import Iterator, Sequence
 from typing import Any
@@ -60,8 +61,8 @@ def examine(
     Raises:
       UserError: the JSON file's folder does not exist.
     """
-    if json_file is not None and not pathlib.Path(json_file).resolve().parent.is_dir():
-        raise UserError(f"--json {json_file}: its folder does not exist; make it first")
+    if json_file is not None:
+        _check_writable(json_file)
     began = time.monotonic()
     results = []
     for result in run(checks(run_dir, gin_files, gin_params)):
@@ -84,6 +85,22 @@ def examine(
         text = json.dumps(found, indent=1) + "\n"
         files.write_atomically(pathlib.Path(json_file), text)
     return 1 if failed else 0
+
+
+def _check_writable(name: str) -> None:
+    """Tries the place before the work is done."""
+    path = pathlib.Path(name)
+    try:
+        if path.is_dir():
+            raise OSError("it is a folder")
+        with tempfile.TemporaryFile(dir=path.resolve().parent):
+            path.exists()
+    except (OSError, ValueError) as error:
+        reason = error.args[-1] if error.args else type(error).__name__
+        raise UserError(
+            f"--json {name:.80}: nothing can be written there ({reason!s:.80}); name "
+            "another file"
+        ) from error
 
 
 def checks(

@@ -201,7 +201,7 @@ def make_learner(run: Run) -> IdqlLearner:
     found = learner.behavior
     if info.discrete_actions != found.DISCRETE:
         kind, cure = (
-            ("discrete", "add")
+            ("discrete", "leave out baselines of continuous ones, add")
             if info.discrete_actions
             else ("continuous", "leave out")
         )

@@ -28,10 +28,11 @@ class Guard:
     """Stops a run that has diverged, before its state reaches a checkpoint.
 
     No policy earns more than max |r| / (1 - discount), and V of all three objectives is
-    between the smallest and the largest Q of the data's actions: a mean |Q| far
-    beyond is wrong whatever the objective. Far is `q_limit` times that, or times the
-    first |Q| seen where that is larger, as with observations in large units; and never
-    less than `q_limit` itself. With a discount of 1 nothing is too large.
+    between the smallest and the largest Q of the data's actions: a mean |Q|, or a
+    root mean square error of Q, far beyond is wrong whatever the objective. Far is
+    `q_limit` times that, or times the first |Q| seen where that is larger, as with
+    observations in large units; and never less than `q_limit` itself. With a discount
+    of 1 nothing is too large.
 
     The batch of the update that did it is written to diverged.npz in the run directory.
 
@@ -85,7 +86,7 @@ class Guard:
             raise self._error(what, error.room, error.member, error.update) from None
         check_finite(metrics, learner.seeds, int(learner.critic_step))
         if "critic/q_mean" in metrics:
-            self._check_q(np.abs(metrics["critic/q_mean"]))
+            self._check_q(metrics["critic/q_mean"], metrics["critic/q_loss"])
         return metrics
 
     def check_state(self) -> None:
@@ -114,16 +115,18 @@ class Guard:
             ]
         )
 
-    def _check_q(self, q: np.ndarray) -> None:
+    def _check_q(self, q_mean: np.ndarray, q_loss: np.ndarray) -> None:
         if self._first_q is None:
-            self._first_q = float(q.max())
+            self._first_q = float(np.abs(q_mean).max())
         limit = self._q_limit * max(self._possible, self._first_q)
+        # Large values of both signs cancel in the mean, and not in the error.
+        q = np.maximum(np.abs(q_mean), np.sqrt(q_loss))
         if q.max() <= limit:
             return
         member = int(q.argmax())
         what = (
-            f"the mean |Q| of seed {self._learner.seeds[member]} is {q.max():.4g}, "
-            f"expected at most {limit:.4g} (divergence.q_limit)"
+            f"the mean |Q| of seed {self._learner.seeds[member]}, or its error, is "
+            f"{q.max():.4g}, expected at most {limit:.4g} (divergence.q_limit)"
         )
         update = int(self._learner.critic_step) - 1
         raise self._error(what, "critic", member, update)
@@ -149,9 +152,13 @@ class Guard:
         batch = "its batch" if number == update else "the batch of the update before"
         seed = self._learner.seeds[member]
         saved = self._save(drawn, room, member, seed, number)
+        has_one = any((self._path / "checkpoints").glob("*.index"))
+        kept = (
+            "the last checkpoint is kept" if has_one else "there is no checkpoint yet"
+        )
         return FloatingPointError(
-            f"{what}: {found}; {batch} is {saved}; the last checkpoint is kept; "
-            f"{cure}, or check the reward rule, and begin a new run"
+            f"{what}: {found}; {batch} is {saved}; {kept}; {cure}, or check the reward "
+            "rule, and begin a new run"
         )
 
     def _save(

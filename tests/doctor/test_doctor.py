@@ -159,8 +159,8 @@ def test_a_bare_python_gets_its_lines_too(tmp_path, monkeypatch):
 
 
 def test_bad_usage_is_refused_before_anything_is_tried(tmp_path):
-    nowhere = f"--json={tmp_path / 'none' / 'found.json'}"
-    done = tiny_run.run(tiny_run.script("doctor.py", nowhere))
-    tiny_run.check_refused(done, "its folder does not exist")
-    assert done.stdout == ""
+    for place in (tmp_path / "none" / "found.json", tmp_path, tmp_path / ("a" * 300)):
+        done = tiny_run.run(tiny_run.script("doctor.py", f"--json={place}"))
+        tiny_run.check_refused(done, "nothing can be written there")
+        assert done.stdout == ""
     tiny_run.check_refused(tiny_run.run(tiny_run.script("doctor.py", "all")), "'all'")
