@@ -77,10 +77,13 @@ def bootstrap_interval(
         estimates = statistic(array[np.array(list(rows))])
     else:
         estimates = _drawn(array, statistic, num_resamples, seed)
-    tail = (1.0 - confidence) / 2.0
+    # Rounded: 1 - 0.95 is 0.05000000000000004, which is the next outcome wherever
+    # the tail holds a whole number of estimates.
+    tail = round((1.0 - confidence) / 2.0, 12)
     # The inverse of the step-shaped distribution function: no interpolation
     # between outcomes, so a bound is never tighter than the resamples allow.
-    lower, upper = np.quantile(estimates, [tail, 1.0 - tail], method="inverted_cdf")
+    tails = [tail, round(1.0 - tail, 12)]
+    lower, upper = np.quantile(estimates, tails, method="inverted_cdf")
     return float(lower), float(upper)
 
 
