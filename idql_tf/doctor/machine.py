@@ -35,6 +35,8 @@ def run_directory(path: str) -> str:
 def disk(path: str) -> str:
     """Free space where runs are written."""
     there = _existing(pathlib.Path(path).absolute())
+    if not there.exists():
+        there = there.parent
     free = shutil.disk_usage(there).free
     return _enough(free, f"free on the disk of {there}")
 
@@ -72,7 +74,18 @@ def datasets() -> str:
 
 
 def _existing(path: pathlib.Path) -> pathlib.Path:
-    return next(p for p in (path, *path.parents) if p.exists())
+    """The first of a path and its parents that is there; a dangling link is, too."""
+    for place in (path, *path.parents):
+        # Not lexists: it calls a name that is too long absent.
+        try:
+            os.lstat(place)
+        except (FileNotFoundError, NotADirectoryError):
+            continue
+        except OSError as error:
+            reason = f"{error.strerror}; name another"
+            raise UserError(f"--run_dir {str(path):.60}: {reason}") from error
+        return place
+    return path
 
 
 def _enough(free: int, what: str) -> str:

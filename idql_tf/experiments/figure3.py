@@ -15,6 +15,7 @@ from collections.abc import Callable, Mapping, Sequence
 import gin
 import matplotlib
 import numpy as np
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from rich.console import Console
 from scipy.spatial import cKDTree
@@ -64,11 +65,13 @@ def run(
     check_seeds("figure3.seeds", seeds)
     console = Console(stderr=True)
     points: _Points = {}
+    of_data: dict[str, np.ndarray] = {}
     rows = []
     for name in sets:
         # Together, for they are scaled by the largest.
         drawn = densities.draw(name, 2 * num_data, np.random.default_rng(0))
         data, fresh = np.split(drawn, 2)
+        of_data[name] = data
         outliers = outlier_measure(data, fresh, tolerance)
         for setting, (batch_size, depth) in settings.items():
             for network, make in _networks(depth).items():
@@ -89,7 +92,7 @@ def run(
                     )
                 found = f"{np.mean(shares):.2%} outliers"
                 console.print(f"{name}, {setting}, {network}: {found}")
-    figure = _draw(sets, list(settings), points, rows)
+    figure = _draw(of_data, list(settings), points, rows)
     return Result(figure, rows, _claims(sets, list(settings), rows))
 
 
@@ -154,7 +157,7 @@ def _claims(
 
 
 def _draw(
-    sets: Sequence[str],
+    of_data: Mapping[str, np.ndarray],
     settings: Sequence[str],
     points: _Points,
     rows: list[dict],
@@ -162,18 +165,25 @@ def _draw(
     columns = [(s, n) for s in settings for n in ("MLP", "LN-ResNet")]
     with matplotlib.rc_context(plots.STYLE | {"axes.grid": False}):
         figure = Figure(
-            figsize=(2.1 * len(columns), 2.2 * len(sets) + 0.4), layout="constrained"
+            figsize=(2.1 * (1 + len(columns)), 2.2 * len(of_data) + 0.4),
+            layout="constrained",
         )
-        panels = figure.subplots(len(sets), len(columns), squeeze=False)
-        for row, name in zip(panels, sets, strict=True):
-            for axes, (setting, network) in zip(row, columns, strict=True):
-                x, y = points[name, setting, network][:_MOST_DRAWN].T
-                colour = plots.VERMILLION if network == "MLP" else plots.BLUE
-                axes.plot(x, y, ".", color=colour, ms=1, alpha=0.5, mew=0)
-                share = np.mean(_shares(rows, name, setting, network))
-                axes.set_title(f"{network}, {setting}: {share:.1%}", fontsize=8)
-                axes.set(xlim=(-1, 1), ylim=(-1, 1), xticks=[], yticks=[])
-                axes.set_box_aspect(1)
+        panels = figure.subplots(len(of_data), 1 + len(columns), squeeze=False)
+        for row, (name, data) in zip(panels, of_data.items(), strict=True):
+            _scatter(row[0], data, "0.3", "the data")
             row[0].set_ylabel(name)
+            for axes, (setting, network) in zip(row[1:], columns, strict=True):
+                colour = plots.VERMILLION if network == "MLP" else plots.BLUE
+                share = np.mean(_shares(rows, name, setting, network))
+                title = f"{network}, {setting}: {share:.1%}"
+                _scatter(axes, points[name, setting, network], colour, title)
         figure.suptitle("share of points where the data have none", fontsize=10)
         return figure
+
+
+def _scatter(axes: Axes, points: np.ndarray, colour: str, title: str) -> None:
+    x, y = points[:_MOST_DRAWN].T
+    axes.plot(x, y, ".", color=colour, ms=1, alpha=0.5, mew=0)
+    axes.set_title(title, fontsize=8)
+    axes.set(xlim=(-1, 1), ylim=(-1, 1), xticks=[], yticks=[])
+    axes.set_box_aspect(1)

@@ -63,6 +63,7 @@ class Evaluator:
         self._seed, self._max_parallel = evaluation_seed, max_parallel
         self._policies: dict[Method, tf.types.experimental.GenericFunction] = {}
         self._file = run.file("evaluations.csv")
+        self._step = 0
 
     def resume(self, step: int) -> None:
         """Forgets evaluations of steps that a killed run has lost."""
@@ -80,6 +81,7 @@ class Evaluator:
           UserError: there is no environment to evaluate in.
           Stopped: a signal came; nothing is recorded.
         """
+        self._step = step
         wanted = list(methods or self.methods)
         if set(wanted) <= self._recorded(step, episodes):
             return
@@ -100,6 +102,15 @@ class Evaluator:
         found = summary.write(self._run.path)
         report.write([self._run.path])
         self._console.print(summary.format_table(found), markup=False, highlight=False)
+        of_phase = [m["step"] for m in found["methods"] if m["phase"] == self._phase]
+        newest = max(of_phase, default=0)
+        if 0 < self._step < newest:
+            # As where the newest checkpoint was damaged.
+            self._console.print(
+                f"the table shows each method's newest evaluation, up to step "
+                f"{newest:,}; the checkpoint at hand is of step {self._step:,}",
+                highlight=False,
+            )
         self._console.print(f"report: {self._run.file('report.html')}", markup=False)
 
     def _recorded(self, step: int, episodes: int) -> set[Method]:

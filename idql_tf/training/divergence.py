@@ -16,7 +16,6 @@ from idql_tf.errors import check_number
 from idql_tf.nn import dense
 from idql_tf.training.blocks import Metrics, NotFinite
 from idql_tf.training.learner import Drawn, IdqlLearner
-from idql_tf.training.metrics import check_finite
 
 # Squares of gradients stay finite below it.
 LARGEST = 1e9
@@ -84,7 +83,6 @@ class Guard:
             seed = learner.seeds[error.member]
             what = f"a {error.room} loss of seed {seed} is not finite"
             raise self._error(what, error.room, error.member, error.update) from None
-        check_finite(metrics, learner.seeds, int(learner.critic_step))
         if "critic/q_mean" in metrics:
             self._check_q(metrics["critic/q_mean"], metrics["critic/q_loss"])
         return metrics

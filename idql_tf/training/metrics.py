@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import csv
 import io
-import math
 import os
 import pathlib
 from collections.abc import Mapping, Sequence
@@ -28,14 +27,17 @@ def append_rows(
 
     A last line that a kill cut off is removed first.
     """
-    if path.exists():
-        written = path.read_bytes()
-        if written and not written.endswith(b"\n"):
-            with open(path, "r+b") as file:
-                file.truncate(written.rfind(b"\n") + 1)
+    with open(path, "a+b") as file:
+        size = file.tell()
+        if size:
+            file.seek(size - 1)
+            if file.read() != b"\n":
+                file.seek(0)
+                size = file.read().rfind(b"\n") + 1
+                file.truncate(size)
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
-    if not path.exists() or path.stat().st_size == 0:
+    if not size:
         writer.writerow(header)
     writer.writerows(rows)
     with open(path, "a") as file:
@@ -121,21 +123,3 @@ class MetricsLog:
         append_rows(self._file, METRIC_COLUMNS, rows)
         for board in self._board:
             board.flush()
-
-
-def check_finite(
-    metrics: Mapping[str, np.ndarray], seeds: Sequence[int], critic_step: int
-) -> None:
-    """Stops a run that has diverged.
-
-    Raises:
-      FloatingPointError: names the metric, the seed and the block's last step.
-    """
-    for name, values in metrics.items():
-        for seed, value in zip(seeds, values, strict=True):
-            if not math.isfinite(value):
-                raise FloatingPointError(
-                    f"{name} of seed {seed} became {value} in the block ending at "
-                    f"critic step {critic_step}; the last checkpoint is kept; try a "
-                    "smaller learning rate or the reward rule of the task"
-                )

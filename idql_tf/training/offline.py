@@ -40,7 +40,8 @@ class Settings:
       reward_rule: one of `idql_tf.data.rewards.NAMES`.
       validation_fraction: part of the transitions held out of training.
       best_fraction: part of the episodes, those with the best returns, trained on.
-      block_steps: critic updates per compiled call, at most.
+      block_steps: updates per compiled call, at most, of critic or behaviour model,
+        whichever takes more.
       log_every: steps between rows of metrics.csv.
       checkpoint_every: steps between checkpoints.
       evaluate_every: steps between evaluations.
@@ -82,11 +83,13 @@ class Settings:
 
         Every log, checkpoint and evaluation falls on the end of a block.
         """
+        most = max(self.critic_steps, self.behavior_steps)
+        at_most = max(1, self.block_steps * self.critic_steps // most)
         step = start
         while step < self.critic_steps:
             marks = (self.log_every, self.checkpoint_every, self.evaluate_every)
             ends = [every * (step // every + 1) for every in marks]
-            step = min(step + self.block_steps, self.critic_steps, *ends)
+            step = min(step + at_most, self.critic_steps, *ends)
             yield step
 
     def due(self, every: int, step: int) -> bool:
@@ -165,7 +168,7 @@ def train(
                 settings.behavior_target(step) - int(learner.behavior_step),
             )
             take = functools.partial(learner.train, arrays, *counts)
-            meter.add(guard.watch(take))
+            meter.add(guard.watch(take), *counts)
             progress.update(task, completed=step)
             evaluation_due = settings.due(settings.evaluate_every, step)
             save = evaluation_due or settings.due(settings.checkpoint_every, step)
@@ -198,22 +201,25 @@ class _Meter:
     ) -> None:
         self._learner, self._arrays, self._log = learner, arrays, log
         self._console, self._total = console, total
-        self._blocks: list[dict[str, np.ndarray]] = []
+        self._blocks: list[tuple[dict[str, np.ndarray], dict[str, int]]] = []
         self._step = int(learner.critic_step)
         self.restart_clock()
 
     def restart_clock(self) -> None:
         self._clock = time.perf_counter()
 
-    def add(self, metrics: dict[str, np.ndarray]) -> None:
-        self._blocks.append(metrics)
+    def add(
+        self, metrics: dict[str, np.ndarray], critic_updates: int, behavior_updates: int
+    ) -> None:
+        counts = {"critic": critic_updates, "behavior": behavior_updates}
+        self._blocks.append((metrics, counts))
 
     def write(self, step: int) -> None:
         elapsed = max(time.perf_counter() - self._clock, 1e-9)
         rate = (step - self._step) / elapsed
         rows = {
-            name: np.mean([m[name] for m in self._blocks if name in m], axis=0)
-            for name in {name for metrics in self._blocks for name in metrics}
+            name: self._mean(name)
+            for name in {name for metrics, _ in self._blocks for name in metrics}
         }
         validation = self._learner.validate(self._arrays)
         rows |= {name: value.numpy() for name, value in validation.items()}
@@ -229,6 +235,13 @@ class _Meter:
             )
         self._blocks, self._step = [], step
         self.restart_clock()
+
+    def _mean(self, name: str) -> np.ndarray:
+        """Over the updates of the metric's room; blocks are not equally long."""
+        room = name.partition("/")[0]
+        found = [(m[name], counts[room]) for m, counts in self._blocks if name in m]
+        values, weights = zip(*found, strict=True)
+        return np.average(values, axis=0, weights=weights)
 
 
 class _Rate(ProgressColumn):

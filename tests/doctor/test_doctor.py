@@ -115,10 +115,18 @@ def test_without_reverb_the_cure_is_told_and_what_still_works(broken):
 
 def test_a_place_that_cannot_be_written_is_named(tmp_path):
     (tmp_path / "file").write_text("years of work")
-    for place in (tmp_path / "file" / "runs", "/proc/runs", tmp_path / "run[1]"):
-        with pytest.raises(UserError, match=r"cannot"):
+    (tmp_path / "link").symlink_to(tmp_path / "gone")
+    for place, reason in (
+        (tmp_path / "file" / "runs", "cannot"),
+        ("/proc/runs", "cannot"),
+        (tmp_path / "run[1]", "cannot"),
+        (tmp_path / "link", "No such file"),
+        (tmp_path / ("x" * 300), "too long"),
+    ):
+        with pytest.raises(UserError, match=reason):
             machine.run_directory(str(place))
-    assert [path.name for path in tmp_path.iterdir()] == ["file"]
+    assert {path.name for path in tmp_path.iterdir()} == {"file", "link"}
+    assert str(tmp_path) in machine.disk(str(tmp_path / "link"))
 
 
 def test_datasets_are_looked_for_where_minari_would(tmp_path, monkeypatch):

@@ -237,6 +237,17 @@ def test_a_torn_row_of_evaluations_is_passed_over(finished, tmp_path, row):
         assert file.read_text() == whole + row
 
 
+def test_an_evaluation_of_an_earlier_checkpoint_says_so(finished, tmp_path):
+    run_dir = tmp_path / "run"
+    shutil.copytree(finished[0], run_dir)
+    for file in (run_dir / "checkpoints").glob("step-3000.data*"):
+        file.write_bytes(file.read_bytes()[:-1])
+    result = run_warm(script("evaluate.py", f"--run_dir={run_dir}", "--episodes=1"))
+    assert result.returncode == 0, result.stderr
+    assert "skipped a damaged checkpoint: step-3000" in result.stdout
+    assert "up to step 3,000; the checkpoint at hand is of step 2,500" in result.stdout
+
+
 def test_an_unknown_environment_is_refused(maze, tmp_path):
     result = run_warm(train(maze, tmp_path / "run", "--env_id=PointMaze_UMazze-v3"))
     check_refused(result, "PointMaze_UMazze-v3")

@@ -69,6 +69,20 @@ def test_cosine_decay_beyond_32_bits(step):
     assert float(found) == pytest.approx(expected, rel=1e-6, abs=1e-11)
 
 
+def test_metrics_go_on_where_the_file_was_moved_away(tmp_path):
+    file = tmp_path / "metrics.csv"
+    log = MetricsLog(tmp_path, [0], "offline")
+    for step in (1, 2):
+        log.write({"critic/q_loss": np.ones(1)}, step, step)
+        lines = file.read_text().splitlines()
+        assert len(lines) == 2 and lines[1].startswith(f"offline,{step},0,")
+        file.rename(tmp_path / f"metrics.csv.{step}")  # As logrotate does.
+    log.resume(2, 2)
+    log.write({"critic/q_loss": np.ones(1)}, 3, 3)
+    (tmp_path / "spec.json").write_text("{}")
+    assert records.read_run(tmp_path).metrics["step"].tolist() == [3]
+
+
 def test_logged_steps_beyond_32_bits(tmp_path):
     log = MetricsLog(tmp_path, [0], "offline")
     for step in (5, *LATE):
