@@ -262,3 +262,20 @@ def test_the_card_of_a_rounded_model(rounded):
     assert "implicit with 6 candidates was not evaluated" in card["scores"]["note"]
     printed = rounded.result.stdout
     assert "checked bfloat16" in printed and "implicit of 6 candidates" in printed
+
+
+@pytest.mark.slow
+def test_refined_actions_are_worth_more(finished, tmp_path):
+    found = {}
+    for extraction in "argmax", "cem":
+        folder = tmp_path / extraction
+        flags = [f"--extraction={extraction}", "--num_candidates=8"]
+        few_steps = f"--gin_param={FEW_STEPS}"
+        result = exporting.launch(finished[0], folder, *flags, few_steps)
+        tiny_run.check_quiet(result)
+        model = tf.saved_model.load(str(folder))
+        found[extraction] = sample(model, observations(256), SEED)
+    # The refinement begins at the best candidate and keeps it where nothing is better.
+    gain = found["cem"]["q_value"] - found["argmax"]["q_value"]
+    assert (gain >= -1e-4).all() and gain.mean() > 1e-3
+    assert (np.abs(found["cem"]["action"]) <= 1.0).all()
