@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import math
+import os
+
 import numpy as np
 import tensorflow as tf
 
 from idql_tf.critic.updates import CriticBatch
-from idql_tf.errors import check_count
+from idql_tf.errors import UserError, check_count
 from idql_tf.nn import randomness
 from idql_tf.replay.layout import COLUMNS, Sizes
 
@@ -17,6 +20,9 @@ class Mirror(tf.Module):
     Args:
       sizes: of the transitions.
       capacity: transitions kept of each seed.
+
+    Raises:
+      UserError: they do not fit into memory.
     """
 
     def __init__(self, sizes: Sizes, capacity: int) -> None:
@@ -29,7 +35,7 @@ class Mirror(tf.Module):
         self._widths = sizes.widths
         # Seed s has the rows from s * capacity: one gather serves all seeds.
         shape = [sizes.num_seeds * capacity, sum(self._widths)]
-        self._rows = tf.Variable(tf.zeros(shape), trainable=False)
+        self._rows = tf.Variable(_zeros(shape, capacity), trainable=False)
         self.inserted = tf.Variable(0, dtype=tf.int64, trainable=False)
         spec = tf.TensorSpec([None, sizes.num_seeds, shape[1]], tf.float32)
         self._append = tf.function(self._scatter, input_signature=[spec])
@@ -84,3 +90,17 @@ class Mirror(tf.Module):
         flat = tf.reshape(rows, [-1, sum(self._widths)])
         self._rows.scatter_nd_update(tf.reshape(index, [-1, 1]), flat)
         self.inserted.assign_add(count)
+
+
+def _zeros(shape: list[int], capacity: int) -> tf.Tensor:
+    num_bytes = 4 * math.prod(shape)
+    try:
+        # The system may promise more than there is, and kill who believes it.
+        if num_bytes > os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE"):
+            raise MemoryError
+        return tf.zeros(shape)
+    except (MemoryError, tf.errors.ResourceExhaustedError) as error:
+        raise UserError(
+            f"finetune.capacity is {capacity:,}, which takes {num_bytes / 2**30:,.1f} "
+            "GiB; expected what fits into memory"
+        ) from error

@@ -1,7 +1,11 @@
+import dataclasses
+
 import numpy as np
+import pytest
 import tensorflow as tf
 from tiny_replay import SIZES, consistent, item
 
+from idql_tf.errors import UserError
 from idql_tf.nn import randomness
 from idql_tf.replay.layout import pack
 from idql_tf.replay.mirror import Mirror
@@ -62,3 +66,9 @@ def test_draws_are_uniform():
     _, counts = np.unique(drawn, return_counts=True)
     # 1,000 expected of each; six standard deviations.
     assert len(counts) == 40 and np.abs(counts - 1_000).max() < 6 * 31
+
+
+def test_a_capacity_beyond_memory_is_refused():
+    sizes = dataclasses.replace(SIZES, observation_size=100_000)
+    with pytest.raises(UserError, match=r"capacity is 1,000,000,000, .* GiB"):
+        Mirror(sizes, 1_000_000_000)
