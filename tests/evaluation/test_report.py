@@ -191,10 +191,18 @@ def test_bad_requests(tmp_path, run_dir):
         report.write([tmp_path])
 
 
-@pytest.mark.parametrize("size", [0, 3, 4_000])
-def test_a_cut_maze_file_costs_one_picture(run_dir, size):
+def _encrypted(archive):
+    """As what its directory says of the first file."""
+    flags = archive.index(b"PK\x01\x02") + 8
+    return archive[:flags] + bytes([archive[flags] | 1]) + archive[flags + 1 :]
+
+
+@pytest.mark.parametrize(
+    "damage", [lambda x: b"", lambda x: x[:3], lambda x: x[:4_000], _encrypted]
+)
+def test_a_damaged_maze_file_costs_one_picture(run_dir, damage):
     content = (run_dir / "maze.npz").read_bytes()
-    (run_dir / "maze.npz").write_bytes(content[:size])
+    (run_dir / "maze.npz").write_bytes(damage(content))
     page = Page(report.write([run_dir]).read_text())
     assert "maze.npz cannot be read" in page.text
     assert len(page.pictures) == 4

@@ -65,7 +65,10 @@ def damaged_json(text: str, rng) -> bytes:
         return [b"[" * 100_000, b'{"a":' * 50_000, b"9" * 5_000, b"\xff\xfe{\x00}\x00"][
             rng.integers(4)
         ]
-    tree = json.loads(text)
+    try:
+        tree = json.loads(text)
+    except (RecursionError, ValueError):  # JSON within JSON that is damaged already.
+        return damaged(text.encode(), rng)
     for _ in range(int(rng.integers(1, 3))):
         parent, key = _somewhere(tree, rng)
         # Specs and spaces are JSON within JSON.
