@@ -17,11 +17,14 @@ BASELINES = {
     "bc_diffusion": (["bc_diffusion"], "Behaviour cloning"),
     "filtered_bc": (["bc_gaussian", "filtered_bc"], "Gaussian cloning, filtered data"),
 }
-ABLATIONS = sorted(p.stem for p in (REPOSITORY / "gin" / "ablations").glob("*.gin"))
+ABLATIONS = {
+    path.stem: "Weighted diffusion" if "awr" in path.stem else "Behaviour cloning"
+    for path in sorted((REPOSITORY / "gin" / "ablations").glob("*.gin"))
+}
 CASES = {
     name: ([f"gin/baselines/{file}.gin" for file in files], label)
     for name, (files, label) in BASELINES.items()
-} | {name: ([f"gin/ablations/{name}.gin"], "Weighted diffusion") for name in ABLATIONS}
+} | {n: ([f"gin/ablations/{n}.gin"], label) for n, label in ABLATIONS.items()}
 FEW = [
     "CRITIC_STEPS=200",
     "BEHAVIOR_STEPS=%CRITIC_STEPS",
