@@ -1,5 +1,6 @@
 """Damage: bytes of any file, values of any JSON, cells of any table."""
 
+import copy
 import json
 
 import numpy as np
@@ -53,7 +54,8 @@ def hostile(rng):
         for _ in range(int(rng.choice([50, 400]))):
             deep = [deep]
         return deep
-    return HOSTILE[rng.integers(len(HOSTILE))]
+    # A copy: what is damaged further must not reach other files, or hold itself.
+    return copy.deepcopy(HOSTILE[rng.integers(len(HOSTILE))])
 
 
 def damaged_json(text: str, rng) -> bytes:
