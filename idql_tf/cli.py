@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import math
 import os
 import signal
 import sys
 import textwrap
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import TYPE_CHECKING, NoReturn
 
 from absl import flags
@@ -169,9 +170,6 @@ def run(
         print(textwrap.dedent(sys.modules["__main__"].__doc__ or "").strip())
         print(f"\nflags:\n{FLAGS.main_module_help()}\n{FLAGS.module_help(__name__)}")
         sys.exit(EXIT_DONE)
-    # As an exception, so that what is half done is cleaned up; jobs that can save
-    # and resume take the signal over.
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
     try:
         extra = _parsed(sys.argv)[1:]
         if one_of and not (len(extra) == 1 and extra[0] in one_of):
@@ -184,7 +182,10 @@ def run(
         if import_libraries:
             from idql_tf.quiet import import_quietly
 
-            import_quietly()
+            with _ended_at_once():
+                import_quietly()
+        # Jobs that can save and resume take the signal over.
+        signal.signal(signal.SIGTERM, Termination())
         sys.exit(main(*extra) or EXIT_DONE)
     except (UserError, flags.Error) as error:
         # gin appends where in the configuration an exception passed through.
@@ -209,6 +210,35 @@ def run(
             f"{full} ({in_one_line(error)}); what was saved before is whole: free some "
             "space and run the same command again"
         )
+
+
+class Termination:
+    """Ends the program by an exception, so that what is half done is cleaned up.
+
+    Attributes:
+      received: whether SIGTERM came. Libraries swallow exceptions while they are
+        imported; who asks later learns it from here.
+    """
+
+    received = False
+
+    def __call__(self, *_: object) -> NoReturn:
+        """The signal's handler."""
+        self.received = True
+        sys.exit(128 + signal.SIGTERM)
+
+
+@contextlib.contextmanager
+def _ended_at_once() -> Iterator[None]:
+    """Signals end the program, though libraries swallow exceptions."""
+
+    def end(number: int, _: object) -> NoReturn:
+        os._exit(128 + number)
+
+    before = {n: signal.signal(n, end) for n in (signal.SIGTERM, signal.SIGINT)}
+    yield
+    for number, handler in before.items():
+        signal.signal(number, handler)
 
 
 def _fail(reason: str) -> NoReturn:

@@ -104,7 +104,8 @@ class Stopped(Exception):
 class StopSignals:
     """Turns the first SIGTERM or Ctrl-C into a flag; the second one kills.
 
-    Use as a context manager; the handlers before it are put back at its end.
+    Use as a context manager; the handlers before it are put back at its end. Also of a
+    SIGTERM that came before, and whose exception a library has swallowed.
     """
 
     def __init__(self) -> None:
@@ -114,6 +115,8 @@ class StopSignals:
     def __enter__(self) -> StopSignals:
         for number in (signal.SIGTERM, signal.SIGINT):
             self._before[number] = signal.signal(number, self._receive)
+        if getattr(self._before[signal.SIGTERM], "received", False):
+            self.received = signal.SIGTERM.name
         return self
 
     def __exit__(self, *_: object) -> None:

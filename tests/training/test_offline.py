@@ -1,11 +1,13 @@
 import csv
 import functools
 import itertools
+import signal
 
 import pytest
 import tiny_learner as tiny
 from rich.console import Console
 
+from idql_tf import cli
 from idql_tf.errors import UserError
 from idql_tf.training import offline
 from idql_tf.training.checkpoints import Checkpoints
@@ -165,3 +167,14 @@ def test_blocks_end_on_every_mark():
 def test_impossible_settings_are_named(change):
     with pytest.raises(UserError, match=next(iter(change))):
         offline.Settings(**(BUDGET | change))
+
+
+def test_a_signal_whose_exception_was_swallowed_is_remembered():
+    before = signal.signal(signal.SIGTERM, cli.Termination())
+    try:
+        with pytest.raises(SystemExit, match="143"):
+            signal.raise_signal(signal.SIGTERM)
+        with offline.StopSignals() as stop:
+            assert stop.received == "SIGTERM"
+    finally:
+        signal.signal(signal.SIGTERM, before)
