@@ -109,9 +109,11 @@ def with_next(
     start = 0
     for now, then in paired_blocks(observations, following):
         block = slice(start, start + len(now))
-        rows[index[block]] = now.reshape(-1, observations.width)
         apart = breaks[block]
-        rows[index[block][apart] + 1] = then[apart].reshape(-1, observations.width)
+        # A float64 beyond float32 becomes infinite, which is refused as such.
+        with np.errstate(over="ignore"):
+            rows[index[block]] = now.reshape(-1, observations.width)
+            rows[index[block][apart] + 1] = then[apart].reshape(-1, observations.width)
         start += len(now)
 
     def locate_row(row: int) -> str:

@@ -6,7 +6,8 @@
 A file may be accepted or refused with a UserError. Any other exception, a crash, a
 hang, a write outside the folder at hand or a started program is a failure: its
 files are kept in --keep, and the exit code is 1. File number k of a seed is always
-the same: --only k repeats it here, with its traceback.
+the same: --only k repeats it here, with its traceback. --corpus DIR keeps the first
+file of every kind of refusal; tests/reliability/corpus is made so.
 """
 
 from __future__ import annotations
@@ -19,6 +20,7 @@ import logging
 import multiprocessing
 import os
 import pathlib
+import re
 import resource
 import shutil
 import sys
@@ -36,6 +38,7 @@ sys.path[:0] = [str(TESTS.parent), str(TESTS), str(TESTS / "evaluation")]
 CPU_SECONDS, CLOCK_SECONDS = 10.0, 60.0
 MEMORY_BYTES = 4 * 2**30  # beyond what a process takes that has imported all
 START_SECONDS = 600.0
+CORPUS_BYTES = 5_000
 REFUSED, ACCEPTED, FAILED = "refused", "accepted", "FAILED"
 _PROGRAMS = ("os.system", "os.exec", "os.posix_spawn", "subprocess.Popen", "os.fork")
 _ALARMS = (*_PROGRAMS, "socket.connect", "pickle.find_class")
@@ -63,7 +66,7 @@ class Watch:
 
 
 def work(
-    connection, folder: pathlib.Path, seed: int, tasks: list, limited=True
+    connection, folder: pathlib.Path, seed: int, tasks: list, corpus, limited=True
 ) -> None:
     """Reads the tasks' files one after the other and sends each outcome."""
     import numpy as np
@@ -115,12 +118,29 @@ def work(
             if not limited:
                 traceback.print_exc()
         found, watch.found = watch.found, None
+        if corpus and outcome == REFUSED:
+            remember(corpus / name, makers[name], detail)
         seconds = time.process_time() - started
         if seconds > CPU_SECONDS:
             found.append(f"took {seconds:.0f} s of a processor")
         if found:
             outcome, detail = FAILED, f"{found[0]} | {detail}"
         connection.send((number, outcome, " ".join(detail.split())[:300], seconds))
+
+
+def remember(corpus: pathlib.Path, maker, detail: str) -> None:
+    """Copies the file that was read, unless a smaller one was refused alike."""
+    words = re.sub(r"'.*?'|\S*[/\\\d]\S*", " ", detail.partition("; expected")[0])
+    name = "-".join(re.findall("[a-z]{2,}", words.lower())[:6]) or "refused"
+    target = corpus / maker.path.relative_to(maker.folder) / name
+    content = maker.path.read_bytes()
+    most = target.stat().st_size - 1 if target.exists() else CORPUS_BYTES
+    # A link to the canary leads nowhere on another machine.
+    if len(content) <= most and bytes(maker.canary.parent) not in content:
+        target.parent.mkdir(parents=True, exist_ok=True)
+        whole = target.with_name(f".{os.getpid()}")
+        whole.write_bytes(content)
+        whole.replace(target)
 
 
 def _innermost(error: BaseException) -> str:
@@ -130,7 +150,7 @@ def _innermost(error: BaseException) -> str:
     return f"{pathlib.Path(ours[-1].filename).name}:{ours[-1].lineno}"
 
 
-def supervise(tasks: list, seed: int, keep: pathlib.Path) -> list:
+def supervise(tasks: list, seed: int, keep: pathlib.Path, corpus) -> list:
     """Runs the tasks in a process that is started again after a crash or hang."""
     context = multiprocessing.get_context("spawn")
     results = []
@@ -138,7 +158,8 @@ def supervise(tasks: list, seed: int, keep: pathlib.Path) -> list:
         with tempfile.TemporaryDirectory() as name:
             folder = pathlib.Path(name).resolve()
             ours, theirs = context.Pipe()
-            process = context.Process(target=work, args=(theirs, folder, seed, tasks))
+            rest = theirs, folder, seed, tasks, corpus
+            process = context.Process(target=work, args=rest)
             process.start()
             theirs.close()
             started = ours.poll(START_SECONDS) and ours.recv() == "ready"
@@ -167,14 +188,14 @@ def supervise(tasks: list, seed: int, keep: pathlib.Path) -> list:
 
 
 def run(
-    files: int, seed: int, formats: list, keep: pathlib.Path, processes: int = 2
+    files: int, seed: int, formats: list, keep: pathlib.Path, corpus, processes: int
 ) -> list:
     """Fuzzes; returns (format, outcome, processor seconds) of each file."""
     numbers = [(k, formats[k % len(formats)]) for k in range(files)]
     keep.mkdir(parents=True, exist_ok=True)
     with ThreadPoolExecutor(processes) as pool:
         parts = [
-            pool.submit(supervise, numbers[i::processes], seed, keep)
+            pool.submit(supervise, numbers[i::processes], seed, keep, corpus)
             for i in range(processes)
         ]
         return [result for part in parts for result in part.result()]
@@ -200,6 +221,7 @@ def main() -> int:
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--formats", default=",".join(FORMATS))
     parser.add_argument("--keep", type=pathlib.Path, default="fuzz_failures")
+    parser.add_argument("--corpus", type=pathlib.Path)
     parser.add_argument("--processes", type=int, default=2)
     parser.add_argument("--only", type=int, help="repeat one file in this process")
     flags = parser.parse_args()
@@ -208,9 +230,10 @@ def main() -> int:
         sent = type("Printed", (), {"send": staticmethod(print)})
         flags.keep.mkdir(parents=True, exist_ok=True)
         task = (flags.only, formats[flags.only % len(formats)])
-        work(sent, flags.keep.resolve(), flags.seed, [task], limited=False)
+        work(sent, flags.keep.resolve(), flags.seed, [task], None, limited=False)
         return 0
-    results = run(flags.files, flags.seed, formats, flags.keep, flags.processes)
+    corpus = flags.corpus and flags.corpus.resolve()
+    results = run(flags.files, flags.seed, formats, flags.keep, corpus, flags.processes)
     print(table(results))
     return int(any(outcome == FAILED for _, outcome, _ in results))
 

@@ -6,10 +6,9 @@ import shutil
 
 import gin
 import numpy as np
-from mutations import damaged, damaged_json
+from mutations import damaged, damaged_json, damaged_table
 from seeds import (
     CANARY,
-    damaged_csv,
     damaged_hdf5,
     damaged_metadata,
     damaged_npz,
@@ -69,6 +68,27 @@ class Format:
 
     def __init__(self, folder: pathlib.Path, canary: pathlib.Path) -> None:
         self.folder, self.canary = folder, canary
+        self.path = folder
+
+    def __call__(self, rng):
+        """Damages the file and returns what reads it."""
+        return self.put(*self.damage(rng), rng)
+
+    def put(self, name: str, content: bytes, rng):
+        """Writes the file, and all beside it whole; returns what reads it."""
+        self.reset()
+        self.path = self._write(name, content)
+        return lambda: self.read(rng)
+
+    def damage(self, rng) -> tuple[str, bytes]:
+        """A file's name below the folder, and its damaged content."""
+        raise NotImplementedError
+
+    def reset(self) -> None:
+        """Writes what is whole, and nothing else."""
+
+    def read(self, rng) -> None:
+        raise NotImplementedError
 
     def _write(self, name: str, content: bytes) -> pathlib.Path:
         path = self.folder / name
@@ -93,61 +113,63 @@ def _load(dataset: str, rng) -> None:
 
 
 class Hdf5(Format):
-    def __call__(self, rng):
-        path = self._write("data.hdf5", damaged_hdf5(flat(), rng, self.canary))
-        return lambda: _load(f"d4rl:{path}", rng)
+    def damage(self, rng):
+        return "data.hdf5", damaged_hdf5(flat(), rng, self.canary)
+
+    def read(self, rng):
+        _load(f"d4rl:{self.path}", rng)
 
 
 class Npz(Format):
-    def __call__(self, rng):
+    def damage(self, rng):
         arrays, kind = flat(), ("npz", "ogbench")[rng.integers(2)]
         if rng.integers(2):
             arrays["next_observations"] = arrays["observations"] + 1
         if kind == "ogbench":
             arrays |= {"masks": 1.0 - arrays["terminals"], "valids": np.ones(12)}
-        path = self._write("data.npz", damaged_npz(arrays, rng))
-        return lambda: _load(f"{kind}:{path}", rng)
+        return f"{kind}.npz", damaged_npz(arrays, rng)
+
+    def read(self, rng):
+        _load(f"{self.path.stem}:{self.path}", rng)
 
 
 class Minari(Format):
-    def __call__(self, rng):
-        whole = rng.integers(2)
-        metadata = minari_metadata().encode() if whole else damaged_metadata(rng)
-        arrays = minari_arrays()
-        content = (
-            damaged_hdf5(arrays, rng, self.canary) if whole else hdf5_bytes(arrays)
-        )
-        self._write("two-v0/data/metadata.json", metadata)
-        self._write("two-v0/data/main_data.hdf5", content)
-        return lambda: _load(f"minari:{self.folder / 'two-v0'}", rng)
+    def damage(self, rng):
+        if rng.integers(2):
+            content = damaged_hdf5(minari_arrays(), rng, self.canary)
+            return "two-v0/data/main_data.hdf5", content
+        return "two-v0/data/metadata.json", damaged_metadata(rng)
+
+    def reset(self):
+        self._write("two-v0/data/metadata.json", minari_metadata().encode())
+        self._write("two-v0/data/main_data.hdf5", hdf5_bytes(minari_arrays()))
+
+    def read(self, rng):
+        _load(f"minari:{self.folder / 'two-v0'}", rng)
 
 
 class Gin(Format):
-    def __call__(self, rng):
+    def damage(self, rng):
+        text = GIN
+        for _ in range(int(rng.integers(3))):
+            text += _GIN_LINES[rng.integers(len(_GIN_LINES))] + "\n"
+        content = text.encode()
+        return "config.gin", damaged(content, rng) if rng.integers(2) else content
+
+    def read(self, rng):
         from idql_tf import config
         from idql_tf.online import settings
         from idql_tf.runs import jobs
         from idql_tf.training import offline
 
-        text = GIN
-        for _ in range(int(rng.integers(3))):
-            text += _GIN_LINES[rng.integers(len(_GIN_LINES))] + "\n"
-        content = text.encode()
-        if rng.integers(2):
-            content = damaged(content, rng)
-        path = self._write("config.gin", content)
-
-        def read():
-            try:
-                config.load([str(path)])
-                config.current()
-                # Where a setting of the wrong kind must be found at the latest.
-                jobs.configured(offline.Settings)
-                jobs.configured(settings.Settings)
-            finally:
-                gin.clear_config()
-
-        return read
+        try:
+            config.load([str(self.path)])
+            config.current()
+            # Where a setting of the wrong kind must be found at the latest.
+            jobs.configured(offline.Settings)
+            jobs.configured(settings.Settings)
+        finally:
+            gin.clear_config()
 
 
 class _OfRun(Format):
@@ -160,7 +182,7 @@ class _OfRun(Format):
         )
         self._originals = {p.name: p.read_bytes() for p in self.run.iterdir()}
 
-    def _reset(self):
+    def reset(self):
         for path in self.run.iterdir():
             shutil.rmtree(path) if path.is_dir() else path.unlink()
         for name, content in self._originals.items():
@@ -176,58 +198,58 @@ class _OfRun(Format):
 
 
 class Spec(_OfRun):
-    def __call__(self, rng):
+    def damage(self, rng):
+        text = self._originals["spec.json"].decode()
+        return "run/spec.json", damaged_json(text, rng)
+
+    def read(self, rng):
         from idql_tf.runs import directory
 
-        self._reset()
-        content = damaged_json(self._originals["spec.json"].decode(), rng)
-        (self.run / "spec.json").write_bytes(content)
-
-        def read():
-            self._report(rng)
-            try:
-                directory.open_run(str(self.run), (), ())
-            finally:
-                gin.clear_config()
-
-        return read
+        self._report(rng)
+        try:
+            directory.open_run(str(self.run), (), ())
+        finally:
+            gin.clear_config()
 
 
 class Csv(_OfRun):
-    def __call__(self, rng):
-        self._reset()
+    def damage(self, rng):
         name = ("evaluations.csv", "metrics.csv")[rng.integers(2)]
-        (self.run / name).write_bytes(damaged_csv(self.run / name, rng))
-        return lambda: self._report(rng)
+        return f"run/{name}", damaged_table(self._originals[name].decode(), rng)
+
+    def read(self, rng):
+        self._report(rng)
 
 
 class Maze(_OfRun):
-    def __call__(self, rng):
-        from idql_tf.evaluation import maze_plot, records
-
-        self._reset()
+    def damage(self, rng):
         arrays = maze_arrays(np.random.default_rng(0), 2, length=20)
         arrays["value"] = arrays["value"][:, ::10, ::10]
         arrays |= {name: arrays[name][::10] for name in ("value_x", "value_y")}
-        (self.run / "maze.npz").write_bytes(damaged_npz(arrays, rng))
-        return lambda: maze_plot.maze(records.read_run(self.run))
+        return "run/maze.npz", damaged_npz(arrays, rng)
+
+    def read(self, rng):
+        from idql_tf.evaluation import maze_plot, records
+
+        maze_plot.maze(records.read_run(self.run))
 
 
 class Checkpoint(Format):
-    def __call__(self, rng):
+    def damage(self, rng):
+        _, files = _learner()
+        victim = list(files)[rng.integers(len(files))]
+        return f"checkpoints/{victim}", damaged(files[victim], rng)
+
+    def reset(self):
+        shutil.rmtree(self.folder / "checkpoints", ignore_errors=True)
+        for name, content in _learner()[1].items():
+            self._write(f"checkpoints/{name}", content)
+
+    def read(self, rng):
         from idql_tf.training.checkpoints import Checkpoints
 
-        learner, files = _learner()
-        folder = self.folder / "checkpoints"
-        shutil.rmtree(folder, ignore_errors=True)
-        victim = list(files)[rng.integers(len(files))]
-        for name, content in files.items():
-            self._write(
-                f"checkpoints/{name}",
-                damaged(content, rng) if name == victim else content,
-            )
         keep = (None, 2)[rng.integers(2)]
-        return lambda: Checkpoints(folder, learner, keep).restore()
+        Checkpoints(self.path.parent, _learner()[0], keep).restore()
 
 
 @functools.cache

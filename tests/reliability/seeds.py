@@ -7,7 +7,7 @@ import zipfile
 
 import h5py
 import numpy as np
-from mutations import damaged, damaged_json, damaged_table, hostile_array
+from mutations import damaged, damaged_json, hostile_array
 
 # What no reader may show: it lies in a file that only links lead to.
 CANARY = 12_345.75
@@ -267,7 +267,3 @@ def minari_metadata() -> str:
 
 def damaged_metadata(rng) -> bytes:
     return damaged_json(minari_metadata(), rng)
-
-
-def damaged_csv(path: pathlib.Path, rng) -> bytes:
-    return damaged_table(path.read_text(), rng)

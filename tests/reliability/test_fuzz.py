@@ -31,6 +31,22 @@ def test_a_few_damaged_files_are_refused_or_read(name, tmp_path, monkeypatch):
     assert refused
 
 
+@pytest.mark.parametrize("name", readers.FORMATS)
+def test_every_kind_of_refusal_found_so_far_is_one_line(name, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    make = readers.FORMATS[name](tmp_path / name, tmp_path / "no_canary")
+    corpus = HERE / "corpus" / name
+    files = [path for path in corpus.rglob("*") if path.is_file()]
+    assert files
+    for path in files:
+        inside = str(path.parent.relative_to(corpus))
+        read = make.put(inside, path.read_bytes(), np.random.default_rng(0))
+        output = contextlib.redirect_stdout(io.StringIO())
+        with output, pytest.raises(readers.REFUSAL) as refusal:
+            read()
+        assert "\n" not in str(refusal.value).partition("\n  In call to ")[0], path
+
+
 def test_the_fuzz_hears_what_it_should(tmp_path):
     watch = fuzz.Watch(tmp_path / "inside")
     watch.found = []
