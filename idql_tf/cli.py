@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import io
 import math
 import os
 import signal
@@ -146,9 +147,41 @@ def parse_numbers(flag: str, values: Sequence[str] | None) -> tuple[float, ...] 
 def _parsed(arguments: Sequence[str]) -> list[str]:
     """What is left of the arguments once absl has taken the flags."""
     try:
-        return FLAGS(arguments)
+        rest = FLAGS(arguments)
     except ValueError as error:  # such as --nobfloat16=1
         raise UserError(f"{error}; see --help") from error
+    for flag in FLAGS.get_key_flags_for_module(arguments[0]):
+        # A shell leaves the ~ of --run_dir=~/runs as it is.
+        if isinstance(flag.value, str) and flag.value.startswith("~"):
+            flag.value = os.path.expanduser(flag.value)
+    return rest
+
+
+# What the system refuses: because of what the user named, or because of the machine.
+_MISNAMED = (
+    *(errno.EACCES, errno.EPERM, errno.ENAMETOOLONG, errno.ELOOP),
+    *(errno.EISDIR, errno.ENOTDIR, errno.EINVAL),
+)
+_MACHINE = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EIO)
+
+
+def _explain(error: Exception) -> None:
+    """Ends with one line where the system's refusal is the reason; else returns.
+
+    From Python it is an OSError, from TensorFlow one of a dozen kinds, with its words.
+    """
+    said = in_one_line(error)
+    number = error.errno if isinstance(error, OSError) else None
+    for code in _MACHINE:
+        if number == code or os.strerror(code) in str(error):
+            _fail(
+                f"{os.strerror(code)} ({said}); what was saved before is whole: mend "
+                "that and run the same command again"
+            )
+    if number in _MISNAMED or type(error).__module__.startswith("tensorflow"):
+        for code in _MISNAMED:
+            if number == code or os.strerror(code) in str(error):
+                _fail(f"{said}; name another path, or allow it", EXIT_BAD_USAGE)
 
 
 def run(
@@ -166,6 +199,7 @@ def run(
     after saving; 143 stopped by SIGTERM where nothing can be saved, with half-made
     files removed.
     """
+    _open_standard_files()
     if {"--help", "-h", "-help", "--helpshort"} & set(sys.argv[1:]):
         print(textwrap.dedent(sys.modules["__main__"].__doc__ or "").strip())
         print(f"\nflags:\n{FLAGS.main_module_help()}\n{FLAGS.module_help(__name__)}")
@@ -202,14 +236,8 @@ def run(
     except (Failure, FloatingPointError) as error:
         _fail(str(error))
     except Exception as error:
-        # From Python an OSError, from TensorFlow one of a dozen kinds.
-        full = os.strerror(errno.ENOSPC)
-        if full not in str(error):
-            raise
-        _fail(
-            f"{full} ({in_one_line(error)}); what was saved before is whole: free some "
-            "space and run the same command again"
-        )
+        _explain(error)
+        raise
 
 
 class Termination:
@@ -241,8 +269,23 @@ def _ended_at_once() -> Iterator[None]:
         signal.signal(number, handler)
 
 
-def _fail(reason: str) -> NoReturn:
+def _fail(reason: str, code: int = EXIT_FAILED) -> NoReturn:
     """Says why the work failed; what libraries say while they end is not heard."""
     print(f"error: {reason}", file=sys.stderr, flush=True)
     os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stderr.fileno())
-    sys.exit(EXIT_FAILED)
+    sys.exit(code)
+
+
+def _open_standard_files() -> None:
+    """Opens what the caller has closed: the next file would get its number.
+
+    What a terminal of another encoding cannot show is shown as `?`.
+    """
+    while (descriptor := os.open(os.devnull, os.O_RDWR)) <= 2:
+        pass
+    os.close(descriptor)
+    sys.stdout = sys.stdout or os.fdopen(1, "w", closefd=False)
+    sys.stderr = sys.stderr or os.fdopen(2, "w", closefd=False)
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="replace")

@@ -107,7 +107,7 @@ def _read(name: str) -> str:
     if not path.is_file():
         raise UserError(f"gin file {name} not found; see the files under gin/")
     try:
-        return path.read_text()
+        return path.read_text(encoding="utf-8")
     except UnicodeDecodeError as error:
         raise UserError(f"gin file {name} is not text: {error}") from error
 

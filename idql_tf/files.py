@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import fcntl
 import glob
 import os
@@ -52,6 +53,39 @@ def write_atomically(path: pathlib.Path, text: str) -> None:
     """Writes or replaces a text file in one step."""
     with replacing(path) as file:
         file.write(text)
+
+
+def check_replaceable(path: pathlib.Path, beginning: str, flag: str) -> None:
+    """Refuses to replace a file that begins otherwise than what will be written.
+
+    Raises:
+      UserError: so; `flag` is what named the file.
+    """
+    if not os.path.lexists(path) or path.is_dir():  # Which cannot be replaced.
+        return
+    try:
+        begins = read_text(path, "replace").startswith(beginning)
+    except OSError as error:
+        raise UserError(
+            f"{flag} {path} cannot be replaced ({error.strerror}); name another file"
+        ) from error
+    if not begins:
+        raise UserError(
+            f"{flag} {path} exists and was not written by this command; nothing is "
+            "overwritten; name another file"
+        )
+
+
+def read_text(path: pathlib.Path, errors: str = "strict") -> str:
+    """Reads a text file; of a named pipe one would wait for ever.
+
+    Raises:
+      OSError: it is no file, or cannot be read.
+      UnicodeDecodeError: it is not UTF-8, unless `errors` says otherwise.
+    """
+    if path.exists() and not path.is_file():
+        raise OSError(errno.EINVAL, "it is no file", str(path))
+    return path.read_text(encoding="utf-8", errors=errors)
 
 
 @contextlib.contextmanager

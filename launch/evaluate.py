@@ -6,7 +6,8 @@ Example:
 
 With --extraction argmax and no --num_candidates the run's own methods are evaluated
 (IDQL and N = 1). The run's own configuration is used; --gin_file and --gin_param are
-read after it, such as --gin_param evaluate.evaluation_seed=2.
+read after it, such as --gin_param evaluate.evaluation_seed=2: what these give is kept
+apart, with a report of its own, in --output_dir (by default RUN_DIR-evaluated).
 """
 
 import pathlib
@@ -29,6 +30,9 @@ NUM_CANDIDATES = flags.DEFINE_integer(
 ENV_ID = flags.DEFINE_string(
     "env_id", None, "MODULE:ID of the run's own environment, to import its module."
 )
+OUTPUT_DIR = flags.DEFINE_string(
+    "output_dir", None, "Where results of other settings than the run's own go."
+)
 cli.define_gin_flags()
 
 
@@ -43,6 +47,7 @@ def main() -> int:
         cli.FLAGS.gin_file,
         cli.FLAGS.gin_param,
         ENV_ID.value,
+        OUTPUT_DIR.value,
     )
 
 

@@ -95,3 +95,15 @@ def test_only_what_the_dead_left_here_is_removed(tmp_path):
     with files.new_directory(path):
         assert not dead.exists() and not (same / "more").exists()
     assert {*tmp_path.iterdir()} == kept | {path}
+
+
+def test_only_what_a_command_has_written_is_replaced(tmp_path):
+    page, other = tmp_path / "page", tmp_path / "other"
+    page.write_text("<!DOCTYPE html> old")
+    other.write_text("precious")
+    for path in (page, tmp_path / "absent", tmp_path):
+        files.check_replaceable(path, "<!DOCTYPE html>", "--output")
+    os.mkfifo(tmp_path / "pipe")
+    for path, words in ((other, "nothing is overwritten"), (tmp_path / "pipe", "file")):
+        with pytest.raises(UserError, match=words):
+            files.check_replaceable(path, "<!DOCTYPE html>", "--output")

@@ -18,7 +18,7 @@ from idql_tf.behavior.updates import Behavior
 from idql_tf.benchmark import machine, table, verdicts, workloads
 from idql_tf.benchmark.measure import in_turns
 from idql_tf.errors import UserError, check_count
-from idql_tf.files import write_atomically
+from idql_tf.files import check_replaceable, write_atomically
 from idql_tf.nn import dense
 from idql_tf.quiet import start_compiler
 from idql_tf.training.learner import IdqlLearner
@@ -83,6 +83,8 @@ def run(
     """
     if json_file is not None and not pathlib.Path(json_file).resolve().parent.is_dir():
         raise UserError(f"--json {json_file}: its folder does not exist; make it first")
+    if json_file is not None:
+        check_replaceable(pathlib.Path(json_file), '{\n  "settings"', "--json")
     config.load(gin_files, gin_params)
     start_compiler()
     console = Console(soft_wrap=True)

@@ -182,8 +182,12 @@ def reading(path: pathlib.Path) -> Iterator[None]:
     """Turns what a damaged file raises while it is read into a `UserError`."""
     try:
         yield
-    except UserError:
+    except (PermissionError, UserError):
         raise
+    except BlockingIOError as error:
+        raise UserError(
+            f"{path} is being written by another program; wait until it has closed it"
+        ) from error
     except (
         ArithmeticError,
         EOFError,

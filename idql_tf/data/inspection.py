@@ -82,9 +82,10 @@ def write(report: dict[str, Any], path: str | pathlib.Path) -> None:
     """Writes a report of `inspect` as strict JSON, whole or not at all.
 
     Raises:
-      UserError: the file cannot be written.
+      UserError: the file cannot be written, or is another than such a report.
     """
     text = json.dumps(report, indent=2, allow_nan=False) + "\n"
+    files.check_replaceable(pathlib.Path(path), text.partition(":")[0], "--json")
     try:
         files.write_atomically(pathlib.Path(path), text)
     except (OSError, ValueError) as error:  # ValueError: '.' has no file name.

@@ -94,7 +94,9 @@ def _check_writable(name: str) -> None:
         if path.is_dir():
             raise OSError("it is a folder")
         with tempfile.TemporaryFile(dir=path.resolve().parent):
-            path.exists()
+            files.check_replaceable(path, '{\n "works"', "--json")
+    except UserError:
+        raise
     except (OSError, ValueError) as error:
         reason = error.args[-1] if error.args else type(error).__name__
         raise UserError(

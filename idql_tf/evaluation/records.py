@@ -35,13 +35,28 @@ def _word(text: str) -> str:
     return text
 
 
+def _count(text: str) -> int:
+    value = specification.integer(text)
+    if value < 0:
+        raise ValueError(f"{value} is negative")
+    return value
+
+
+def _rate(text: str) -> float:
+    value = _number(text)
+    if value < 0 or value > 1:
+        raise ValueError(f"{value} is no rate")
+    return value
+
+
 _PARSERS: dict[str, Callable[[str], Any]] = {
     "phase": PHASES.index,
-    "step": specification.integer,
-    "seed": specification.integer,
+    "step": _count,
+    "seed": _count,
     "extraction": _word,
-    "num_candidates": specification.integer,
-    "episode": specification.integer,
+    "num_candidates": _count,
+    "episode": _count,
+    "success": _rate,
     "name": _word,
 }
 
@@ -146,10 +161,11 @@ def read_run(run_dir: str | pathlib.Path) -> RunFiles:
             config = (path / "config.gin").read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError):
         notes.append("config.gin cannot be read as text.")
+    evaluations = _with_returns(_last_of_each_episode(evaluations), notes)
     return RunFiles(
         path=path,
         spec=spec,
-        evaluations=_last_of_each_episode(evaluations),
+        evaluations=evaluations,
         metrics=metrics,
         config=config,
         notes=tuple(notes),
@@ -228,7 +244,8 @@ def _read_table(
     if lines and tuple(lines[0].strip().split(",")) != tuple(columns):
         raise UserError(
             f"{path}: found the header '{lines[0].strip():.80}', expected "
-            f"'{','.join(columns)}'; was it written by launch/train.py?"
+            f"'{','.join(columns)}', as launch/train.py writes; restore the file, or "
+            "move it away to go on without its rows"
         )
     parsers = [_PARSERS.get(name, _number) for name in columns]
     for line in filter(None, map(str.strip, lines[1:])):
@@ -253,7 +270,9 @@ def _read_table(
 
 def _dtype(column: str) -> type:
     kind = _PARSERS.get(column, _number)
-    return np.str_ if kind is _word else float if kind is _number else int
+    if kind is _word:
+        return np.str_
+    return float if kind in (_number, _rate) else int
 
 
 def _last_of_each_episode(table: Table) -> Table:
@@ -263,3 +282,14 @@ def _last_of_each_episode(table: Table) -> Table:
     last = {key: index for index, key in enumerate(keys)}
     keep = np.array(sorted(last.values()), dtype=int)
     return {name: column[keep] for name, column in table.items()}
+
+
+def _with_returns(table: Table, notes: list[str]) -> Table:
+    """Leaves out episodes that count for nothing, and says so."""
+    known = np.isfinite(table["return"])
+    if not known.all():
+        notes.append(
+            f"evaluations.csv: {(~known).sum():,} episode(s) without a finite return "
+            "left out."
+        )
+    return {name: column[known] for name, column in table.items()}

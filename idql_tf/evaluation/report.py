@@ -41,6 +41,7 @@ def write(
             f"{len(run_dirs)} runs and no output file; say where with --output"
         )
     path = pathlib.Path(output or pathlib.Path(run_dirs[0]) / "report.html")
+    files.check_replaceable(path, "<!DOCTYPE html>", "--output")
     runs = [records.read_run(run_dir) for run_dir in run_dirs]
     page_text = render(runs)
     try:

@@ -8,7 +8,7 @@ import difflib
 import json
 import pathlib
 import platform
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from importlib import metadata
 from typing import Any
 
@@ -66,27 +66,62 @@ def check(run: Run) -> None:
         raise UserError(f"{existing} is a file; expected a directory for the run")
     if run.file("spec.json").exists():
         _check_same(run)
-    elif run.path.is_dir() and any(
-        p.name != "config.gin" and not p.name.endswith(".partial")
-        for p in run.path.iterdir()
-    ):
+    elif run.path.is_dir() and not all(map(_is_of_a_beginning, run.path.iterdir())):
         raise UserError(
             f"{run.path} is not empty and not a run (no spec.json); name a new "
             "directory"
         )
 
 
-def begin(
+def _is_of_a_beginning(path: pathlib.Path) -> bool:
+    """Whether a kill may have left it before spec.json was there."""
+    if path.name == "config.gin":
+        return path.is_file() and path.read_text(errors="replace") == config.current()
+    return path.name.endswith(".partial")
+
+
+@contextlib.contextmanager
+def begun(
     run: Run, transitions: Transitions, methods: Sequence[tuple[str, int]]
-) -> None:
-    """Writes config.gin and spec.json of a new run; leaves an old one as it is.
+) -> Iterator[None]:
+    """Makes a new run or goes on with an old one, as its only writer.
 
     Raises:
-      UserError: the directory cannot be written.
+      UserError: another program is at work on it, or has made another run of it since
+        `check`; or the directory cannot be written.
     """
-    if run.file("spec.json").exists():
-        return
-    spec = _spec(run, transitions) | {"methods": [list(method) for method in methods]}
+    with _held(run) as is_new:
+        if is_new:
+            _begin(run, _spec(run, transitions), methods)
+        del transitions  # Who is within may have no other copy.
+        yield
+
+
+@contextlib.contextmanager
+def evaluated(
+    run: Run, source: Run, methods: Sequence[tuple[str, int]]
+) -> Iterator[None]:
+    """As `begun`, of a directory for another run's evaluations under other settings."""
+    with _held(run) as is_new:
+        if is_new:
+            _begin(run, read_spec(source.path), methods)
+        yield
+
+
+@contextlib.contextmanager
+def _held(run: Run) -> Iterator[bool]:
+    """Locks a run's directory; gives whether there is no run in it yet."""
+    try:
+        run.path.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise UserError(f"{run.path} cannot be written: {error}") from error
+    with run.locked():
+        check(run)
+        yield not run.file("spec.json").exists()
+
+
+def _begin(run: Run, spec: dict[str, Any], methods: Sequence[tuple[str, int]]) -> None:
+    spec |= {"methods": [list(method) for method in methods]}
     try:
         files.write_atomically(run.file("config.gin"), config.current())
         # Last, for its presence says that the directory is a run.
@@ -118,7 +153,7 @@ def open_run(path: str, gin_files: Sequence[str], params: Sequence[str]) -> Run:
     folder = pathlib.Path(path)
     spec = read_spec(folder)
     try:
-        text = (folder / "config.gin").read_text()
+        text = files.read_text(folder / "config.gin")
         run = Run(
             folder,
             DatasetInfo.from_json(spec["dataset"]),
@@ -169,7 +204,7 @@ def _check_same(run: Run) -> None:
     spec = read_spec(run.path)
     cure = "name a new --run_dir, or repeat the old command to resume"
     try:
-        old = run.file("config.gin").read_text()
+        old = files.read_text(run.file("config.gin"))
         recorded_data = dict(spec["dataset"])
         recorded_seeds = tuple(spec["seeds"])
     except (OSError, KeyError, TypeError, ValueError) as error:

@@ -13,7 +13,7 @@ from rich.progress import Progress
 from idql_tf import extraction
 from idql_tf.columns import EVALUATION_COLUMNS
 from idql_tf.data import scores
-from idql_tf.errors import check_count
+from idql_tf.errors import UserError, check_count
 from idql_tf.evaluation import maze_picture, records, report, rollouts, summary
 from idql_tf.evaluation.rollouts import Episodes
 from idql_tf.nn import dense
@@ -51,7 +51,7 @@ class Evaluator:
         max_parallel: int,
         phase: str = "offline",
     ) -> None:
-        self.methods = [(str(name), int(count)) for name, count in methods]
+        self.methods = [(str(name), count) for name, count in methods]
         for method in self.methods:
             extraction.check_method(*method)
             extraction.check_refinable(method[0], learner.behavior)
@@ -66,7 +66,18 @@ class Evaluator:
         self._step = 0
 
     def resume(self, step: int) -> None:
-        """Forgets evaluations of steps that a killed run has lost."""
+        """Forgets evaluations of steps that a killed run has lost.
+
+        Raises:
+          UserError: it has lost all checkpoints: then nothing is forgotten.
+        """
+        steps = records.read_run(self._run.path).evaluations["step"]
+        if not step and steps.any():
+            raise UserError(
+                f"{self._file} has evaluations up to step {steps.max():,} and there is "
+                "no checkpoint; restore checkpoints/, or move the run away to begin it "
+                "anew"
+            )
         drop_rows(self._file, {"critic": step})
 
     def evaluate(

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import dataclasses
 import functools
 import pathlib
 from collections.abc import Callable, Sequence
@@ -9,7 +11,7 @@ from typing import TypeVar
 
 from rich.console import Console
 
-from idql_tf import data
+from idql_tf import config, data, files
 from idql_tf.cli import EXIT_DONE, EXIT_RESUMABLE
 from idql_tf.data import rewards
 from idql_tf.environments import factory
@@ -59,8 +61,7 @@ def train(
     )
     drawn = functools.partial(learner.drawn, placed)
     guard = configured(lambda: Guard(path, learner, drawn, placed.rewards.numpy()))
-    directory.begin(run, transitions, evaluator.methods)
-    with run.locked(), stop:
+    with directory.begun(run, transitions, evaluator.methods), stop:
         # From here the device's copy is the only one.
         del transitions
         try:
@@ -88,9 +89,9 @@ def _train(
     start = int(learner.critic_step)
     if start:
         console.print(f"resuming at critic step {start:,} of {settings.critic_steps:,}")
+    evaluator.resume(start)
     log = MetricsLog(run.path, run.seeds, "offline")
     log.resume(start, int(learner.behavior_step))
-    evaluator.resume(start)
 
     def evaluate(step: int) -> None:
         if run.info.env_spec is not None:
@@ -117,8 +118,12 @@ def evaluate(
     gin_files: Sequence[str] = (),
     gin_params: Sequence[str] = (),
     env_id: str | None = None,
+    output_dir: str | None = None,
 ) -> int:
     """Evaluates a run's newest checkpoint and renews its summary and report.
+
+    Under other settings than the run's own these are those of a directory beside it:
+    a run's rows do not tell how they came about, its config.gin does.
 
     Args:
       run_dir: a run of `train`.
@@ -130,12 +135,15 @@ def evaluate(
       gin_params: read last.
       env_id: MODULE:ID of the run's environment, where importing MODULE makes it
         known; a run's record never chooses what is imported.
+      output_dir: where the results go; by default the run itself, or RUN-evaluated
+        where files or parameters change its configuration.
 
     Returns:
       The exit code: 0 when done, 75 when stopped by a signal.
 
     Raises:
-      UserError: the directory is no run, or has no checkpoint that fits.
+      UserError: the directory is no run, or has no checkpoint that fits; or the
+        output is another run.
     """
     console = Console(soft_wrap=True)
     if env_id is not None:
@@ -145,13 +153,20 @@ def evaluate(
     stop = StopSignals()
     learner = make_learner(run)
     phase = "online" if run.finetuned_from else "offline"
-    evaluator = configured(lambda: Evaluator(run, learner, console, stop, phase=phase))
+    place = _place_of_results(run, output_dir)
+    evaluator = configured(
+        lambda: Evaluator(place, learner, console, stop, phase=phase)
+    )
     methods: list[Method] | None = None
     if num_candidates is not None or method != "argmax":
         largest = max(n for _, n in evaluator.methods)
         methods = [(method, num_candidates or largest)]
-    with run.locked(), stop:
+    held = contextlib.ExitStack()
+    with held, stop:
+        held.enter_context(run.locked(to_read=place is not run))
         restore_trained(run, learner, console)
+        if place is not run:
+            held.enter_context(directory.evaluated(place, run, evaluator.methods))
         step = int(learner.env_step if run.finetuned_from else learner.critic_step)
         try:
             evaluator.evaluate(step, episodes or settings.episodes, methods)
@@ -160,6 +175,21 @@ def evaluate(
             return EXIT_RESUMABLE
     evaluator.finish()
     return EXIT_DONE
+
+
+def _place_of_results(run: Run, output_dir: str | None) -> Run:
+    """The run itself, or the directory for evaluations under other settings."""
+    own = files.read_text(run.file("config.gin")) == config.current()
+    if own and output_dir is None:
+        return run
+    path = run.path.absolute()
+    beside = path.with_name(f"{path.name}-evaluated")
+    place = dataclasses.replace(run, path=pathlib.Path(output_dir or beside))
+    try:
+        directory.check(place)
+    except UserError as error:
+        raise UserError(str(error).replace("--run_dir", "--output_dir")) from error
+    return place
 
 
 _Made = TypeVar("_Made")

@@ -163,10 +163,10 @@ class Finetuning:
         Returns:
           The exit code, for `finish`: 75 when stopped by a signal after saving.
         """
-        directory.begin(self.run, self.transitions, self.evaluator.methods)
-        # From here the device's copy is the only one.
-        del self.transitions
-        with self.run.locked():
+        begun = directory.begun(self.run, self.transitions, self.evaluator.methods)
+        with begun:
+            # From here the device's copy is the only one.
+            del self.transitions
             try:
                 work()
             except Stopped as stopped:
@@ -207,9 +207,9 @@ class Finetuning:
                 f"resuming at environment step {start:,} of {self._num_env_steps:,}"
             )
         self._replay = loop.Replay(self.feed, self._mirror, journal)
+        self.evaluator.resume(start)
         self._log = MetricsLog(run.path, run.seeds, "online")
         self._log.resume(start, start)
-        self.evaluator.resume(start)
         return rows
 
     def train(

@@ -114,7 +114,9 @@ class Checkpoints:
         Listed by name: the `checkpoint` file that names them may be gone, and a
         run that then began anew would overwrite what is there.
         """
-        numbers = map(_number, self._directory.glob("step-*.index"))
+        # Not by a pattern, which finds nothing where it may not look.
+        there = self._directory.iterdir() if self._directory.is_dir() else ()
+        numbers = [_number(path) for path in there if path.suffix == ".index"]
         return sorted((n for n in numbers if n is not None), reverse=True)
 
     def restore(self) -> int | None:
@@ -150,6 +152,9 @@ class Checkpoints:
     def _damage(self, number: int) -> str | None:
         """How a checkpoint differs from its checksums; None where it does not."""
         checksums = self._directory / f"{_name(number)}.json"
+        for path in self._files(number):
+            if not path.is_file():
+                return f"{path.name} is no file"
         if not checksums.exists():
             return None
         expected = json.loads(checksums.read_text())

@@ -1,4 +1,6 @@
 import os
+import subprocess
+import sys
 import zipfile
 
 import h5py
@@ -287,3 +289,15 @@ def test_more_rows_than_memory(tmp_path, arrays):
             file.create_dataset(name, shape, array.dtype, chunks=(8, *array.shape[1:]))
     with pytest.raises(UserError, match="does not fit into this machine's memory"):
         data.load(f"d4rl:{path}")
+
+
+def test_a_file_that_is_being_written_is_not_called_damaged(tmp_path):
+    path = tmp_path / "x.hdf5"
+    code = "import h5py, sys; f = h5py.File(sys.argv[1], 'w'); f.flush()"
+    code += "; print(flush=True); sys.stdin.read()"
+    command = [sys.executable, "-c", code, path]
+    with subprocess.Popen(command, stdin=-1, stdout=-1) as writer:
+        writer.stdout.readline()
+        with pytest.raises(UserError, match="is being written by another program"):
+            data.load(f"d4rl:{path}")
+        writer.stdin.close()

@@ -1,4 +1,5 @@
 import json
+import pathlib
 
 import numpy as np
 import pytest
@@ -127,3 +128,15 @@ def test_script_on_data_that_cannot_be_read(tmp_path):
     done = run_script("--dataset", f"d4rl:{tmp_path}/absent.hdf5")
     assert (done.returncode, done.stdout) == (2, "")
     assert done.stderr.count("\n") == 1 and "does not exist" in done.stderr
+
+
+def test_another_file_is_not_replaced_by_the_report(save, arrays, tmp_path):
+    dataset = save("npz", arrays)
+    file = dataset.removeprefix("npz:")
+    before = pathlib.Path(file).read_bytes()
+    report = inspection.inspect(data.load(dataset))
+    for _ in range(2):  # Its own it replaces.
+        inspection.write(report, tmp_path / "own.json")
+    with pytest.raises(UserError, match="nothing is overwritten"):
+        inspection.write(report, file)
+    assert pathlib.Path(file).read_bytes() == before

@@ -1,5 +1,6 @@
 import json
 import pathlib
+import resource
 import subprocess
 import sys
 
@@ -8,7 +9,7 @@ import numpy as np
 import pytest
 
 from idql_tf.data import scores
-from idql_tf.environments import collect, factory, maze
+from idql_tf.environments import collect, factory, maze, minari_writer
 from idql_tf.errors import UserError
 
 REPOSITORY = pathlib.Path(__file__).resolve().parents[2]
@@ -221,3 +222,26 @@ def test_launch_script(tmp_path):
     assert done.returncode == 2
     assert done.stderr.startswith("error: data/maze2d/mini-v0 exists")
     assert len(done.stderr.splitlines()) == 1
+
+
+def test_without_room_hdf5_is_not_even_tried(tmp_path):
+    """It would crash the program when it closes the file."""
+    command = [sys.executable, REPOSITORY / "launch" / "collect.py"]
+    command += ["--env_id=CartPole-v1", "--num_steps=300", f"--output={tmp_path}/x"]
+    done = subprocess.run(
+        command,
+        capture_output=True,
+        text=True,
+        preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (20_000,) * 2),
+    )
+    assert done.returncode == 1 and len(done.stderr.splitlines()) == 1, done.stderr
+    assert "File too large" in done.stderr and not [*tmp_path.iterdir()]
+
+
+def test_the_room_tried_is_enough(collected):
+    file = collected.path / "data" / "main_data.hdf5"
+    with h5py.File(file) as tree:
+        sizes = []
+        tree.visititems(lambda _, x: sizes.append(getattr(x, "nbytes", 0)))
+        most = sum(sizes) + minari_writer._EPISODE_BYTES * len(tree)
+    assert file.stat().st_size <= most

@@ -209,3 +209,29 @@ def test_reading_with_two_seeds_is_an_indication(run_dir):
     assert "indication only" in text
     assert "which needs 3 seeds" in text
     assert "95 %" not in text
+
+
+def test_an_episode_without_a_return_is_no_evidence(run_dir):
+    rows = rows_of([[10], [20], [float("nan")]], 64, 300)
+    write_csv(run_dir / "evaluations.csv", EVALUATION_COLUMNS, rows)
+    found = summary.write(run_dir)
+    assert found["methods"][0]["seeds"] == [0, 1]
+    score = found["methods"][0]["score"]
+    assert score["mean"] == pytest.approx(7.5) and score["interval"] is None
+    assert any("1 episode(s) without a finite return" in x for x in found["notes"])
+
+
+@pytest.mark.parametrize(
+    "row",
+    [
+        "offline,-5,0,argmax,64,0,9,9,9,1",
+        "offline,200,0,argmax,-64,0,9,9,9,1",
+        "offline,200,0,argmax,64,0,9,9,9,7",
+    ],
+)
+def test_a_row_that_cannot_be_is_passed_over(run_dir, row):
+    before = summary.write(run_dir)
+    append(run_dir, f"{row}\n")
+    found = summary.write(run_dir)
+    assert found["methods"] == before["methods"]
+    assert any("1 incomplete line(s) skipped" in note for note in found["notes"])

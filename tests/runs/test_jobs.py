@@ -15,6 +15,11 @@ import survival
 import tensorflow as tf
 from tiny_run import SMALL, check_refused, run_warm, script, train
 
+from idql_tf import config, data
+from idql_tf.data import rewards
+from idql_tf.errors import UserError
+from idql_tf.runs import directory
+
 RUN_FILES = {
     "config.gin",
     "spec.json",
@@ -202,6 +207,7 @@ def test_bad_usage_is_one_line_and_exit_2(tmp_path, args, words):
         ("evaluate.methods=[('argmax', 2147483648)]", ["integer up to 100,000"]),
         ("extract.temperature='a'", ["temperature of softmax extraction is 'a'"]),
         ("train.validation_fraction=0.999999", ["leaves none of the 1500"]),
+        ("evaluate.methods=[('argmax', 1.7)]", ["is 1.7", "an integer"]),
         ("LnResnet.hidden_dim=0", ["a width of the score network is 0"]),
         ("LnResnet.num_blocks=-1", ["num_blocks is -1"]),
         ("Critic.learning_rate='a'", ["Critic.learning_rate is 'a'"]),
@@ -265,3 +271,67 @@ def test_a_directory_that_is_no_run_is_left_alone(maze, tmp_path):
     assert [p.name for p in tmp_path.iterdir()] == ["thesis.tex"]
     result = run_warm(script("evaluate.py", f"--run_dir={tmp_path}"))
     check_refused(result, "spec.json")
+
+
+def test_other_settings_are_evaluated_apart(finished, tmp_path):
+    run_dir, apart = tmp_path / "run", tmp_path / "run-evaluated"
+    shutil.copytree(finished[0], run_dir)
+    flags = [f"--run_dir={run_dir}", "--episodes=1", "--num_candidates=1"]
+    other = script("evaluate.py", *flags, params=["evaluate.evaluation_seed=5"])
+    assert (done := run_warm(other)).returncode == 0, done.stderr
+    before = (finished[0] / "evaluations.csv").read_text()
+    assert (run_dir / "evaluations.csv").read_text() == before
+    rows = (apart / "evaluations.csv").read_text().splitlines()[1:]
+    assert len(rows) == 2 and set(rows) - set(before.splitlines())
+    assert "evaluation_seed = 5" in (apart / "config.gin").read_text()
+    another = script("evaluate.py", *flags, params=["evaluate.evaluation_seed=6"])
+    check_refused(run_warm(another), "another configuration", "--output_dir")
+
+
+def test_a_run_whose_checkpoints_are_gone_is_not_begun_anew(finished, maze, tmp_path):
+    run_dir = tmp_path / "run"
+    shutil.copytree(finished[0], run_dir)
+    shutil.rmtree(run_dir / "checkpoints")
+    result = run_warm(train(maze, run_dir, "--seeds=0,4"))
+    check_refused(result, "evaluations up to step 3,000", "restore checkpoints/")
+    for name in ("evaluations.csv", "metrics.csv"):
+        assert (run_dir / name).read_bytes() == (finished[0] / name).read_bytes()
+
+
+def test_the_second_of_two_that_begin_a_run_at_once_is_refused(tmp_path):
+    np.savez(
+        tmp_path / "x.npz",
+        observations=np.zeros((4, 2), np.float32),
+        actions=np.zeros((4, 1), np.float32),
+        rewards=np.arange(4.0),
+        terminals=np.array([False, False, False, True]),
+    )
+    config.load([])
+    loaded = data.load(f"npz:{tmp_path / 'x.npz'}")
+    rule = rewards.resolve("none", loaded)
+    first, second = (
+        directory.Run(tmp_path / "run", loaded.info, rule, (seed,)) for seed in (3, 7)
+    )
+    directory.check(first)
+    directory.check(second)  # Both may: nothing is there yet.
+    methods = [("argmax", 1)]
+    in_use = pytest.raises(UserError, match="in use by another program")
+    with directory.begun(first, loaded, methods), in_use:
+        directory.begun(second, loaded, methods).__enter__()
+    with pytest.raises(UserError, match="other seeds: \\(3,\\)"):
+        directory.begun(second, loaded, methods).__enter__()
+
+
+def test_a_configuration_of_the_users_own_is_no_beginning_of_a_run(maze, tmp_path):
+    (tmp_path / "config.gin").write_text("# precious\n")
+    check_refused(run_warm(train(maze, tmp_path)), "not empty and not a run")
+    assert (tmp_path / "config.gin").read_text() == "# precious\n"
+
+
+def test_a_pipe_in_the_place_of_a_file_is_not_waited_for(finished, tmp_path):
+    run_dir = tmp_path / "run"
+    shutil.copytree(finished[0], run_dir)
+    (run_dir / "config.gin").unlink()
+    os.mkfifo(run_dir / "config.gin")
+    result = run_warm(script("evaluate.py", f"--run_dir={run_dir}"))
+    check_refused(result, "config.gin", "it is no file")

@@ -1,6 +1,7 @@
 """Damage and kills: a checkpoint is loaded whole and verified, or not at all."""
 
 import json
+import os
 import shutil
 
 import pytest
@@ -170,3 +171,9 @@ def test_checksums_are_those_of_the_files(written):
     for name, record in found.items():
         assert record["bytes"] == (written / name).stat().st_size
         assert len(record["sha256"]) == 64
+
+
+def test_a_pipe_in_the_place_of_a_file_is_not_waited_for(folder, learner):
+    (folder / "step-30.json").unlink()
+    os.mkfifo(folder / "step-30.json")
+    assert _restored(folder, learner) == (20, ["step-30: step-30.json is no file"])

@@ -1,0 +1,73 @@
+"""What every launch script answers to the system's refusals."""
+
+import errno
+import subprocess
+import sys
+
+import pytest
+from paths import REPOSITORY
+
+PROGRAM = """
+import errno, os, sys
+from absl import flags
+from idql_tf import cli
+PLACE = flags.DEFINE_string("place", None, "")
+def main():
+    {body}
+cli.run(main, import_libraries=False)
+"""
+
+
+def _ran(body, *args, redirect="", environment=None):
+    command = [sys.executable, "-c", PROGRAM.format(body=body), *args]
+    return subprocess.run(
+        ["bash", "-c", f'"$@" {redirect}', "sh", *command],
+        capture_output=True,
+        text=True,
+        cwd=REPOSITORY,
+        env=environment,
+    )
+
+
+@pytest.mark.parametrize(
+    "raised, code, said",
+    [
+        ("PermissionError(errno.EACCES, 'Permission denied', '/x')", 2, "'/x'"),
+        ("OSError(errno.ENAMETOOLONG, 'File name too long', '/x')", 2, "too long"),
+        ("IsADirectoryError(errno.EISDIR, 'Is a directory', '/x')", 2, "directory"),
+        ("OSError(errno.EROFS, 'Read-only file system', '/x')", 1, "Read-only"),
+        ("OSError(errno.EDQUOT, os.strerror(errno.EDQUOT))", 1, "quota"),
+        ("RuntimeError('SaveV2: x; File too large')", 1, "File too large"),
+    ],
+)
+def test_what_the_system_refuses_is_one_line(raised, code, said):
+    done = _ran(f"raise {raised}")
+    assert done.returncode == code
+    lines = done.stderr.splitlines()
+    assert len(lines) == 1 and lines[0].startswith("error: ") and said in lines[0]
+
+
+def test_an_error_of_the_program_keeps_its_traceback():
+    done = _ran(f"raise FileNotFoundError({errno.ENOENT}, 'absent', 'x')")
+    assert done.returncode == 1 and "Traceback" in done.stderr
+
+
+@pytest.mark.parametrize("closed", ["2>&-", ">&- 2>&-", "<&- >&- 2>&-"])
+def test_no_file_takes_the_place_of_a_closed_stream(closed, tmp_path):
+    file = tmp_path / "data"
+    body = f"open({str(file)!r}, 'w').write(str(os.open('/', 0))); print('x')"
+    done = _ran(f"{body}; os.write(2, b'chatter')", redirect=closed)
+    assert done.returncode == 0
+    assert file.read_text().isdecimal() and int(file.read_text()) > 2
+
+
+def test_what_a_terminal_cannot_show_is_no_error():
+    latin = {"PYTHONIOENCODING": "latin-1"}
+    done = _ran("print('\\u2588 whole')", environment=latin)
+    assert done.returncode == 0 and done.stdout == "? whole\n"
+
+
+def test_a_tilde_is_the_home(tmp_path):
+    home = {"HOME": str(tmp_path)}
+    done = _ran("print(PLACE.value)", "--place=~/runs", environment=home)
+    assert done.stdout == f"{tmp_path}/runs\n", done.stderr
