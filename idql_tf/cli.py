@@ -11,7 +11,7 @@ import signal
 import sys
 import textwrap
 from collections.abc import Callable, Iterator, Sequence
-from typing import TYPE_CHECKING, NoReturn
+from typing import TYPE_CHECKING, Any, NoReturn
 
 from absl import flags
 
@@ -150,17 +150,24 @@ def _parsed(arguments: Sequence[str]) -> list[str]:
         rest = FLAGS(arguments)
     except ValueError as error:  # such as --nobfloat16=1
         raise UserError(f"{error}; see --help") from error
-    for flag in FLAGS.get_key_flags_for_module(arguments[0]):
-        # A shell leaves the ~ of --run_dir=~/runs as it is.
-        if isinstance(flag.value, str) and flag.value.startswith("~"):
-            flag.value = os.path.expanduser(flag.value)
+    for module in (arguments[0], __name__):
+        for flag in FLAGS.get_key_flags_for_module(module):
+            flag.value = _with_home(flag.value)
     return rest
+
+
+def _with_home(value: Any) -> Any:
+    """A shell leaves the ~ of --run_dir=~/runs as it is."""
+    if isinstance(value, list):
+        return [_with_home(item) for item in value]
+    is_path = isinstance(value, str) and value.startswith("~")
+    return os.path.expanduser(value) if is_path else value
 
 
 # What the system refuses: because of what the user named, or because of the machine.
 _MISNAMED = (
     *(errno.EACCES, errno.EPERM, errno.ENAMETOOLONG, errno.ELOOP),
-    *(errno.EISDIR, errno.ENOTDIR, errno.EINVAL),
+    *(errno.EISDIR, errno.ENOTDIR),
 )
 _MACHINE = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EIO)
 
@@ -178,10 +185,14 @@ def _explain(error: Exception) -> None:
                 f"{os.strerror(code)} ({said}); what was saved before is whole: mend "
                 "that and run the same command again"
             )
-    if number in _MISNAMED or type(error).__module__.startswith("tensorflow"):
-        for code in _MISNAMED:
-            if number == code or os.strerror(code) in str(error):
-                _fail(f"{said}; name another path, or allow it", EXIT_BAD_USAGE)
+    of_tensorflow = type(error).__module__.startswith("tensorflow")
+    named = isinstance(error, OSError) and error.filename is not None
+    for code in _MISNAMED:
+        if (named and number == code) or (
+            of_tensorflow and os.strerror(code) in str(error)
+        ):
+            reason = f"{os.strerror(code)} ({said}); name another path, or allow it"
+            _fail(reason, EXIT_BAD_USAGE)
 
 
 def run(
@@ -282,7 +293,7 @@ def _open_standard_files() -> None:
     What a terminal of another encoding cannot show is shown as `?`.
     """
     while (descriptor := os.open(os.devnull, os.O_RDWR)) <= 2:
-        pass
+        os.set_inheritable(descriptor, True)
     os.close(descriptor)
     sys.stdout = sys.stdout or os.fdopen(1, "w", closefd=False)
     sys.stderr = sys.stderr or os.fdopen(2, "w", closefd=False)

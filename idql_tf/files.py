@@ -64,7 +64,10 @@ def check_replaceable(path: pathlib.Path, beginning: str, flag: str) -> None:
     if not os.path.lexists(path) or path.is_dir():  # Which cannot be replaced.
         return
     try:
-        begins = read_text(path, "replace").startswith(beginning)
+        if not path.is_file():
+            raise OSError(errno.EINVAL, "it is no file")
+        with open(path, encoding="utf-8", errors="replace") as file:
+            begins = file.read(len(beginning)) in ("", beginning)
     except OSError as error:
         raise UserError(
             f"{flag} {path} cannot be replaced ({error.strerror}); name another file"
@@ -84,8 +87,14 @@ def read_text(path: pathlib.Path, errors: str = "strict") -> str:
       UnicodeDecodeError: it is not UTF-8, unless `errors` says otherwise.
     """
     if path.exists() and not path.is_file():
-        raise OSError(errno.EINVAL, "it is no file", str(path))
+        raise IsADirectoryError(errno.EISDIR, "it is no file", str(path))
     return path.read_text(encoding="utf-8", errors=errors)
+
+
+def beside(path: pathlib.Path, what: str) -> pathlib.Path:
+    """`runs/mine` -> `/.../runs/mine-what`."""
+    path = pathlib.Path(os.path.abspath(path))  # '..' has no name of its own.
+    return path.with_name(f"{path.name}-{what}")
 
 
 @contextlib.contextmanager

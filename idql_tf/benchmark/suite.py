@@ -79,7 +79,8 @@ def run(
       json_file: where the results go; None for nowhere.
 
     Raises:
-      UserError: the configuration is wrong or the file's folder does not exist.
+      UserError: the configuration is wrong, the file's folder does not exist, or the
+        file is another than such results.
     """
     if json_file is not None and not pathlib.Path(json_file).resolve().parent.is_dir():
         raise UserError(f"--json {json_file}: its folder does not exist; make it first")

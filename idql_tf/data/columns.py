@@ -179,11 +179,15 @@ def existing_file(name: str) -> pathlib.Path:
 
 @contextlib.contextmanager
 def reading(path: pathlib.Path) -> Iterator[None]:
-    """Turns what a damaged file raises while it is read into a `UserError`."""
+    """Turns what a damaged or forbidden file raises into a `UserError`."""
     try:
         yield
-    except (PermissionError, UserError):
+    except UserError:
         raise
+    except PermissionError as error:
+        raise UserError(
+            f"{path} may not be read ({error.strerror}); have its owner allow it"
+        ) from error
     except BlockingIOError as error:
         raise UserError(
             f"{path} is being written by another program; wait until it has closed it"

@@ -59,7 +59,7 @@ def examine(
       The exit code: 0 if all that is needed works, else 1.
 
     Raises:
-      UserError: the JSON file's folder does not exist.
+      UserError: the JSON file cannot be written, or is another than such results.
     """
     if json_file is not None:
         _check_writable(json_file)

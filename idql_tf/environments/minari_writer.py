@@ -87,15 +87,20 @@ def _try_space(directory: pathlib.Path, episodes: list[Episode]) -> None:
     Raises:
       OSError: there is not enough.
     """
-    needed = 0
+    with tempfile.TemporaryFile(dir=directory) as file:
+        os.posix_fallocate(file.fileno(), 0, most_bytes(episodes))
+
+
+def most_bytes(episodes: list[Episode]) -> int:
+    """What the episodes' file takes at most."""
+    most = 0
     for episode in episodes:
         seen = episode.observations
         parts = list(seen.values()) if isinstance(seen, dict) else [seen]
         parts += [episode.actions, episode.rewards]
         parts += [episode.terminations, episode.truncations]
-        needed += sum(part.nbytes for part in parts) + _EPISODE_BYTES
-    with tempfile.TemporaryFile(dir=directory) as file:
-        os.posix_fallocate(file.fileno(), 0, needed)
+        most += sum(part.nbytes for part in parts) + _EPISODE_BYTES
+    return most
 
 
 def _observation_space(

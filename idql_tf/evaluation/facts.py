@@ -62,7 +62,7 @@ def provenance(run: RunFiles, summary: dict[str, Any]) -> list[tuple[str, str]]:
 
 
 def commands(run: RunFiles, summary: dict[str, Any]) -> list[str]:
-    """Shell commands that train, evaluate and report the same again."""
+    """Shell commands that make and report the same again."""
     dataset = shlex.quote(public_name(_info(run).get("dataset")))
     seeds = ",".join(str(seed) for seed in summary["seeds"])
     target = shlex.quote(f"runs/{run.name}")
@@ -73,7 +73,7 @@ def commands(run: RunFiles, summary: dict[str, Any]) -> list[str]:
         f"    {environment}--seeds {seeds} --gin_file config.gin"
     )
     if is_online(run):
-        source = _source(run)
+        source = _last_part(run.spec["finetuned_from"])
         steps = max((entry["step"] for entry in summary["methods"]), default=0)
         # config.gin, read after the mode's file, decides; the mode named is any.
         made = (
@@ -81,10 +81,15 @@ def commands(run: RunFiles, summary: dict[str, Any]) -> list[str]:
             f"--mode max \\\n    {environment}--num_env_steps {steps} "
             f"--output_dir {target} --gin_file config.gin"
         )
+    evaluated = run.spec.get("evaluated_from")
+    subject = target
+    if evaluated:
+        source = shlex.quote(f"runs/{_last_part(evaluated)}")
+        subject = f"{source} --output_dir {target} --gin_file config.gin"
     return [
-        made,
+        *(() if evaluated else (made,)),
         *(
-            f"python launch/evaluate.py --run_dir {target} "
+            f"python launch/evaluate.py --run_dir {subject} "
             f"--episodes {entry['episodes_per_seed']} \\\n    --extraction "
             f"{entry['extraction']} --num_candidates {entry['num_candidates']}"
             for entry in summary["methods"]
@@ -98,14 +103,15 @@ def specification(run: RunFiles) -> str:
     name = public_name(_info(run).get("dataset"))
     spec = run.spec | {"dataset": _info(run) | {"dataset": name}}
     spec.pop("dataset_returns", None)
-    if is_online(run):
-        spec["finetuned_from"] = _source(run)
+    for name in ("finetuned_from", "evaluated_from"):
+        if spec.get(name):
+            spec[name] = _last_part(spec[name])
     return json.dumps(spec, indent=2, ensure_ascii=False)
 
 
-def _source(run: RunFiles) -> str:
-    """The name of the run that a finetuned one began with."""
-    return str(run.spec["finetuned_from"]).rstrip("/").rpartition("/")[2]
+def _last_part(path: str) -> str:
+    """The name of a run, without where it lay on its machine."""
+    return path.rstrip("/").rpartition("/")[2]
 
 
 def _info(run: RunFiles) -> dict[str, Any]:

@@ -44,9 +44,7 @@ def _count(text: str) -> int:
 
 def _rate(text: str) -> float:
     value = _number(text)
-    if value < 0 or value > 1:
-        raise ValueError(f"{value} is no rate")
-    return value
+    return value if 0 <= value <= 1 else math.nan
 
 
 _PARSERS: dict[str, Callable[[str], Any]] = {
@@ -161,7 +159,12 @@ def read_run(run_dir: str | pathlib.Path) -> RunFiles:
             config = (path / "config.gin").read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError):
         notes.append("config.gin cannot be read as text.")
-    evaluations = _with_returns(_last_of_each_episode(evaluations), notes)
+    evaluations = _last_of_each_episode(evaluations)
+    if unknown := int((~np.isfinite(evaluations["return"])).sum()):
+        notes.append(
+            f"evaluations.csv: {unknown:,} episode(s) without a finite return, which "
+            "count for nothing."
+        )
     return RunFiles(
         path=path,
         spec=spec,
@@ -282,14 +285,3 @@ def _last_of_each_episode(table: Table) -> Table:
     last = {key: index for index, key in enumerate(keys)}
     keep = np.array(sorted(last.values()), dtype=int)
     return {name: column[keep] for name, column in table.items()}
-
-
-def _with_returns(table: Table, notes: list[str]) -> Table:
-    """Leaves out episodes that count for nothing, and says so."""
-    known = np.isfinite(table["return"])
-    if not known.all():
-        notes.append(
-            f"evaluations.csv: {(~known).sum():,} episode(s) without a finite return "
-            "left out."
-        )
-    return {name: column[known] for name, column in table.items()}

@@ -31,8 +31,8 @@ def write(
       The path written. The page needs no other file and no network.
 
     Raises:
-      UserError: a directory is not a run, `output` is needed, or the page cannot
-        be written there.
+      UserError: a directory is not a run, `output` is needed or is another file than
+        such a page, or the page cannot be written there.
     """
     if not run_dirs:
         raise UserError("no run directory given, expected one or more; add --run_dir")
@@ -41,7 +41,8 @@ def write(
             f"{len(run_dirs)} runs and no output file; say where with --output"
         )
     path = pathlib.Path(output or pathlib.Path(run_dirs[0]) / "report.html")
-    files.check_replaceable(path, "<!DOCTYPE html>", "--output")
+    if output is not None:
+        files.check_replaceable(path, "<!DOCTYPE html>", "--output")
     runs = [records.read_run(run_dir) for run_dir in run_dirs]
     page_text = render(runs)
     try:

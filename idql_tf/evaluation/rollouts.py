@@ -125,7 +125,8 @@ class _Slot(gymnasium.Wrapper):
 
     Attributes:
       parked: no episode is left: the last observation is repeated.
-      success: largest success reported in this episode, NaN if none was.
+      success: 1 if a success was reported in this episode, 0 if only failures were, NaN
+        if neither was.
     """
 
     parked = False
@@ -147,7 +148,9 @@ class _Slot(gymnasium.Wrapper):
         self._observation, reward, terminated, truncated, info = result
         success = info.get("success", info.get("is_success"))
         if success is not None:
-            self.success = float(np.fmax(self.success, success))
+            # Some environments count successes, or report a margin.
+            told = np.clip(np.sign(float(success)), 0.0, 1.0)
+            self.success = float(np.fmax(self.success, told))
         return self._observation, float(reward), terminated, truncated, {}
 
 

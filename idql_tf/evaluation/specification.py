@@ -214,6 +214,7 @@ _FIELDS = {
     "seeds": _seeds,
     "env_id": _text,
     "finetuned_from": _text,
+    "evaluated_from": _text,
     "num_transitions": _count,
     "dataset_score": _score,
     "dataset_returns": _histogram,

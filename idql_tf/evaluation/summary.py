@@ -176,7 +176,9 @@ def _method_summary(run: RunFiles, method: Method) -> dict[str, Any]:
     }
     at = curves["return"].points.index((phase, step))
     seeds, episodes = curves["return"].seeds, curves["return"].episodes[:, at]
-    present = episodes > 0
+    present = np.isfinite(curves["return"].values[:, at])
+    if not present.any():
+        present = episodes > 0
     return {
         "extraction": method.extraction,
         "num_candidates": method.num_candidates,

@@ -35,6 +35,8 @@ class Run:
       seeds: training seeds.
       env_id: what --env_id named, if anything.
       finetuned_from: the run whose learner it began with, if any.
+      evaluated_from: the run whose learner is evaluated here under other settings,
+        where that is all there is.
     """
 
     path: pathlib.Path
@@ -43,6 +45,7 @@ class Run:
     seeds: tuple[int, ...]
     env_id: str | None = None
     finetuned_from: str | None = None
+    evaluated_from: str | None = None
 
     def file(self, name: str) -> pathlib.Path:
         """Path of one of the run's files."""
@@ -76,7 +79,7 @@ def check(run: Run) -> None:
 def _is_of_a_beginning(path: pathlib.Path) -> bool:
     """Whether a kill may have left it before spec.json was there."""
     if path.name == "config.gin":
-        return path.is_file() and path.read_text(errors="replace") == config.current()
+        return path.is_file() and files.read_text(path, "replace") == config.current()
     return path.name.endswith(".partial")
 
 
@@ -101,10 +104,15 @@ def begun(
 def evaluated(
     run: Run, source: Run, methods: Sequence[tuple[str, int]]
 ) -> Iterator[None]:
-    """As `begun`, of a directory for another run's evaluations under other settings."""
+    """As `begun`, of a directory for another run's evaluations under other settings.
+
+    Raises:
+      UserError: as `begun`.
+    """
     with _held(run) as is_new:
         if is_new:
-            _begin(run, read_spec(source.path), methods)
+            spec = read_spec(source.path) | {"evaluated_from": run.evaluated_from}
+            _begin(run, spec, methods)
         yield
 
 
@@ -161,6 +169,7 @@ def open_run(path: str, gin_files: Sequence[str], params: Sequence[str]) -> Run:
             tuple(int(seed) for seed in spec["seeds"]),
             spec.get("env_id"),
             spec.get("finetuned_from"),
+            spec.get("evaluated_from"),
         )
     except (OSError, KeyError, TypeError, ValueError, AttributeError) as error:
         raise UserError(
@@ -221,6 +230,7 @@ def _check_same(run: Run) -> None:
         ("seeds", recorded_seeds, run.seeds),
         ("data (sha256)", recorded_data.get("sha256"), run.info.sha256),
         ("source", spec.get("finetuned_from"), run.finetuned_from),
+        ("run evaluated", spec.get("evaluated_from"), run.evaluated_from),
         ("environment", recorded_data.get("env_spec"), run.info.env_spec),
     ):
         if recorded != asked:

@@ -19,7 +19,7 @@ from idql_tf.evaluation.rollouts import Episodes
 from idql_tf.nn import dense
 from idql_tf.runs.directory import Run
 from idql_tf.training.learner import IdqlLearner
-from idql_tf.training.metrics import append_rows, drop_rows
+from idql_tf.training.metrics import append_rows, drop_rows, last_step
 from idql_tf.training.offline import Stopped, StopSignals
 
 Method = tuple[str, int]
@@ -65,17 +65,20 @@ class Evaluator:
         self._file = run.file("evaluations.csv")
         self._step = 0
 
-    def resume(self, step: int) -> None:
+    def resume(self, step: int, checkpoint: int | None) -> None:
         """Forgets evaluations of steps that a killed run has lost.
+
+        Args:
+          step: where the run goes on.
+          checkpoint: what it goes on from; None where there is none.
 
         Raises:
           UserError: it has lost all checkpoints: then nothing is forgotten.
         """
-        steps = records.read_run(self._run.path).evaluations["step"]
-        if not step and steps.any():
+        if checkpoint is None and (last := last_step(self._file)):
             raise UserError(
-                f"{self._file} has evaluations up to step {steps.max():,} and there is "
-                "no checkpoint; restore checkpoints/, or move the run away to begin it "
+                f"{self._file} has evaluations up to step {last:,} and there is no "
+                "checkpoint; restore checkpoints/, or move the run away to begin it "
                 "anew"
             )
         drop_rows(self._file, {"critic": step})

@@ -11,7 +11,7 @@ from typing import TypeVar
 
 from rich.console import Console
 
-from idql_tf import config, data, files
+from idql_tf import config, data, extraction, files
 from idql_tf.cli import EXIT_DONE, EXIT_RESUMABLE
 from idql_tf.data import rewards
 from idql_tf.environments import factory
@@ -89,7 +89,7 @@ def _train(
     start = int(learner.critic_step)
     if start:
         console.print(f"resuming at critic step {start:,} of {settings.critic_steps:,}")
-    evaluator.resume(start)
+    evaluator.resume(start, checkpoints.newest)
     log = MetricsLog(run.path, run.seeds, "offline")
     log.resume(start, int(learner.behavior_step))
 
@@ -153,7 +153,8 @@ def evaluate(
     stop = StopSignals()
     learner = make_learner(run)
     phase = "online" if run.finetuned_from else "offline"
-    place = _place_of_results(run, output_dir)
+    changed = bool(gin_files or gin_params)
+    place = _place_of_results(run, changed, output_dir)
     evaluator = configured(
         lambda: Evaluator(place, learner, console, stop, phase=phase)
     )
@@ -161,6 +162,9 @@ def evaluate(
     if num_candidates is not None or method != "argmax":
         largest = max(n for _, n in evaluator.methods)
         methods = [(method, num_candidates or largest)]
+        extraction.check_method(*methods[0])
+        extraction.check_refinable(method, learner.behavior)
+    rollouts.check(run.info)
     held = contextlib.ExitStack()
     with held, stop:
         held.enter_context(run.locked(to_read=place is not run))
@@ -177,14 +181,15 @@ def evaluate(
     return EXIT_DONE
 
 
-def _place_of_results(run: Run, output_dir: str | None) -> Run:
+def _place_of_results(run: Run, changed: bool, output_dir: str | None) -> Run:
     """The run itself, or the directory for evaluations under other settings."""
-    own = files.read_text(run.file("config.gin")) == config.current()
-    if own and output_dir is None:
+    is_own = not changed or files.read_text(run.file("config.gin")) == config.current()
+    by_default = run.path if is_own else files.beside(run.path, "evaluated")
+    path = pathlib.Path(output_dir or by_default)
+    source = run.path.resolve()
+    if is_own and path.resolve() == source:
         return run
-    path = run.path.absolute()
-    beside = path.with_name(f"{path.name}-evaluated")
-    place = dataclasses.replace(run, path=pathlib.Path(output_dir or beside))
+    place = dataclasses.replace(run, path=path, evaluated_from=str(source))
     try:
         directory.check(place)
     except UserError as error:

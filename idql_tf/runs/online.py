@@ -10,7 +10,7 @@ import numpy as np
 import tensorflow as tf
 from rich.console import Console
 
-from idql_tf import config, data, extraction
+from idql_tf import config, data, extraction, files
 from idql_tf.cli import EXIT_DONE, EXIT_RESUMABLE
 from idql_tf.data import Transitions
 from idql_tf.errors import UserError, check_count
@@ -73,8 +73,7 @@ class Request:
         """Where the finetuned run is: by default beside the one it begins with."""
         if output_dir:
             return pathlib.Path(output_dir)
-        path = pathlib.Path(self.run_dir).absolute()
-        return path.with_name(f"{path.name}-{self.mode}")
+        return files.beside(pathlib.Path(self.run_dir), self.mode)
 
 
 def sizes_of(run: Run, settings: Settings) -> Sizes:
@@ -207,7 +206,7 @@ class Finetuning:
                 f"resuming at environment step {start:,} of {self._num_env_steps:,}"
             )
         self._replay = loop.Replay(self.feed, self._mirror, journal)
-        self.evaluator.resume(start)
+        self.evaluator.resume(start, self._checkpoints.newest)
         self._log = MetricsLog(run.path, run.seeds, "online")
         self._log.resume(start, start)
         return rows

@@ -104,6 +104,11 @@ class Checkpoints:
         )
         self._clean(step)
 
+    @property
+    def newest(self) -> int | None:
+        """Step of the checkpoint restored or saved last; None where none was."""
+        return self._newest
+
     def _step(self) -> int:
         """Critic updates and environment steps: online some come without the other."""
         return int(self._learner.critic_step) + int(self._learner.env_step)
@@ -116,7 +121,8 @@ class Checkpoints:
         """
         # Not by a pattern, which finds nothing where it may not look.
         there = self._directory.iterdir() if self._directory.is_dir() else ()
-        numbers = [_number(path) for path in there if path.suffix == ".index"]
+        names = (path for path in there if path.match("step-*.index"))
+        numbers = map(_number, names)
         return sorted((n for n in numbers if n is not None), reverse=True)
 
     def restore(self) -> int | None:

@@ -54,28 +54,39 @@ def drop_rows(path: pathlib.Path, last: Mapping[str, int]) -> None:
       last: the largest step kept of each clock, 'critic' and 'behavior'; a file
         without a `name` column counts in critic updates.
     """
-    if not path.exists():
-        return
-    lines = files.read_text(path, "replace").splitlines(keepends=True)
+    header, rows = _whole_rows(path)
+    if header:
+        kept = [line for line, clock, step in rows if step <= last[clock]]
+        files.write_atomically(path, "".join([header, *kept]))
+
+
+def last_step(path: pathlib.Path) -> int:
+    """The largest step of a CSV file's whole rows; 0 where it has none."""
+    return max((step for *_, step in _whole_rows(path)[1]), default=0)
+
+
+def _whole_rows(path: pathlib.Path) -> tuple[str, list[tuple[str, str, int]]]:
+    """The header's line and of each row its line, clock and step."""
+    text = files.read_text(path, "replace") if path.exists() else ""
+    lines = text.splitlines(keepends=True)
     if not lines:
-        return
-    header = lines[0].strip().split(",")
+        return "", []
+    header = lines[0].strip().split(",")  # What is written here needs no quotes.
     if "step" not in header:
         raise UserError(
             f"{path} has no column 'step' (found {header[:5]}); move the file away "
             "to go on without its rows"
         )
-    kept = [lines[0]]
+    rows = []
     for line in lines[1:]:
-        row = line.rstrip().split(",")  # What is written here needs no quotes.
-        if not line.endswith("\n") or len(row) != len(header):
-            continue
-        fields = dict(zip(header, row, strict=True))
-        step = fields["step"]
-        most = last[_clock(fields.get("name", ""))]
-        if step.isdecimal() and len(step) < 20 and int(step) <= most:
-            kept.append(line)
-    files.write_atomically(path, "".join(kept))
+        row = line.rstrip().split(",")
+        fields = dict(zip(header, row, strict=False))
+        step = fields.get("step", "")
+        # Python refuses to read integers of thousands of digits.
+        is_step = step.isdecimal() and len(step) < 20
+        if line.endswith("\n") and len(row) == len(header) and is_step:
+            rows.append((line, _clock(fields.get("name", "")), int(step)))
+    return lines[0], rows
 
 
 def _clock(name: str) -> str:

@@ -304,7 +304,8 @@ def test_no_finite_return_at_all(run_dir):
     for row in cells[1:]:
         row[6] = row[8] = "nan"
     path.write_text("\n".join(",".join(row) for row in cells) + "\n")
-    assert "without a finite return" in Page(report.write([run_dir]).read_text()).text
+    text = Page(report.write([run_dir]).read_text()).text
+    assert "a return of -" in text and "without a finite return" in text
 
 
 def test_a_binary_configuration_costs_only_itself(run_dir):

@@ -226,7 +226,6 @@ def test_an_episode_without_a_return_is_no_evidence(run_dir):
     [
         "offline,-5,0,argmax,64,0,9,9,9,1",
         "offline,200,0,argmax,-64,0,9,9,9,1",
-        "offline,200,0,argmax,64,0,9,9,9,7",
     ],
 )
 def test_a_row_that_cannot_be_is_passed_over(run_dir, row):
@@ -235,3 +234,17 @@ def test_a_row_that_cannot_be_is_passed_over(run_dir, row):
     found = summary.write(run_dir)
     assert found["methods"] == before["methods"]
     assert any("1 incomplete line(s) skipped" in note for note in found["notes"])
+
+
+def test_one_episode_without_a_return_costs_only_itself(run_dir):
+    rows = rows_of([[10, 30], [20, float("nan")], [30, 30]], 64, 300)
+    write_csv(run_dir / "evaluations.csv", EVALUATION_COLUMNS, rows)
+    score = summary.write(run_dir)["methods"][0]["score"]
+    assert score["per_seed"] == {"0": 10.0, "1": 10.0, "2": 15.0}
+
+
+def test_a_success_that_is_no_rate_is_unknown(run_dir):
+    rows = rows_of([[10], [20], [30]], 64, 300, success="7")
+    write_csv(run_dir / "evaluations.csv", EVALUATION_COLUMNS, rows)
+    idql = summary.write(run_dir)["methods"][0]
+    assert idql["score"]["mean"] == 10.0 and idql["success"]["mean"] is None

@@ -286,6 +286,20 @@ def test_other_settings_are_evaluated_apart(finished, tmp_path):
     assert "evaluation_seed = 5" in (apart / "config.gin").read_text()
     another = script("evaluate.py", *flags, params=["evaluate.evaluation_seed=6"])
     check_refused(run_warm(another), "another configuration", "--output_dir")
+    assert json.loads((apart / "spec.json").read_text())["evaluated_from"]
+    shutil.copytree(finished[0], tmp_path / "twin")
+    flags = [f"--run_dir={tmp_path / 'twin'}", f"--output_dir={apart}", "--episodes=1"]
+    mixed = script("evaluate.py", *flags, params=["evaluate.evaluation_seed=5"])
+    check_refused(run_warm(mixed), "other run evaluated")
+
+
+def test_an_evaluation_that_is_refused_leaves_nothing(finished, tmp_path):
+    run_dir = tmp_path / "run"
+    shutil.copytree(finished[0], run_dir)
+    flags = [f"--run_dir={run_dir}", "--num_candidates=200000"]
+    result = run_warm(script("evaluate.py", *flags, params=["Expectile.tau=0.7"]))
+    check_refused(result, "200000", "up to 100,000")
+    assert [p.name for p in tmp_path.iterdir()] == ["run"]
 
 
 def test_a_run_whose_checkpoints_are_gone_is_not_begun_anew(finished, maze, tmp_path):
