@@ -15,6 +15,7 @@ from typing import Any
 
 import numpy as np
 
+from idql_tf import files
 from idql_tf.columns import EVALUATION_COLUMNS, METRIC_COLUMNS
 from idql_tf.errors import UserError
 from idql_tf.evaluation import specification
@@ -155,8 +156,8 @@ def read_run(run_dir: str | pathlib.Path) -> RunFiles:
     metrics = _read_table(path / "metrics.csv", METRIC_COLUMNS, notes)
     config = ""
     try:
-        if (path / "config.gin").is_file():
-            config = (path / "config.gin").read_text(encoding="utf-8")
+        if (path / "config.gin").exists():
+            config = files.read_text(path / "config.gin")
     except (OSError, UnicodeDecodeError):
         notes.append("config.gin cannot be read as text.")
     evaluations = _last_of_each_episode(evaluations)
@@ -236,7 +237,7 @@ def _read_table(
     """Reads whole lines of a CSV; what cannot be read is counted in `notes`."""
     rows: list[list[Any]] = []
     try:
-        text = path.read_text(encoding="utf-8") if path.is_file() else ""
+        text = files.read_text(path) if path.exists() else ""
     except (OSError, UnicodeDecodeError) as error:
         raise UserError(
             f"{path} cannot be read as text ({error}); restore it, or remove it for a "

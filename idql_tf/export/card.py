@@ -60,9 +60,14 @@ def describe(policy: IdqlPolicy, spec: dict[str, Any], seeds: list[int]) -> dict
 
 
 def scores(
-    summary: dict[str, Any] | None, extraction: str, num_candidates: int, step: int
+    summary: dict[str, Any] | None,
+    extraction: str,
+    num_candidates: int,
+    point: tuple[str, int],
 ) -> dict[str, Any]:
-    """Picks from a run's summary what was measured of this choice at this step.
+    """Picks from a run's summary what was measured of this choice at this point.
+
+    `point` is a phase and its step.
 
     `measured` is None where this choice was not evaluated.
     """
@@ -72,16 +77,17 @@ def scores(
         (
             entry
             for entry in summary["methods"]
-            if (entry["extraction"], entry["num_candidates"], entry["step"])
-            == (extraction, num_candidates, step)
+            if (entry["extraction"], entry["num_candidates"])
+            == (extraction, num_candidates)
+            and (entry["phase"], entry["step"]) == point
         ),
         None,
     )
     note = f"Measured in float32, each seed on its own. {summary['reference_note']}"
     if found is None:
         note = (
-            f"{extraction} with {num_candidates} candidates was not evaluated at step "
-            f"{step:,}: run launch/evaluate.py"
+            f"{extraction} with {num_candidates} candidates was not evaluated at "
+            f"{point[0]} step {point[1]:,} with these settings: run launch/evaluate.py"
         )
     return {
         "measured": found,

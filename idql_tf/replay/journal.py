@@ -110,6 +110,8 @@ class Journal:
 
     def _read(self, path: pathlib.Path) -> Rows:
         try:
+            if not path.is_file():  # A pipe would be waited for.
+                raise OSError("it is no file")
             with np.load(path, allow_pickle=False) as file:
                 rows = Rows(*(file[name] for name in Rows._fields))
             found = [(x.shape[1:], x.dtype) for x in rows]

@@ -180,6 +180,11 @@ def open_run(path: str, gin_files: Sequence[str], params: Sequence[str]) -> Run:
     return run
 
 
+def is_configured_so(run: Run) -> bool:
+    """Whether the configuration in force is the one that the run was trained with."""
+    return files.read_text(run.file("config.gin")) == config.current()
+
+
 def _spec(run: Run, transitions: Transitions) -> dict[str, Any]:
     returns = transitions.episode_returns()
     counts, edges = np.histogram(returns, bins=30)

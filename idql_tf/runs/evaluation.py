@@ -81,7 +81,9 @@ class Evaluator:
                 "checkpoint; restore checkpoints/, or move the run away to begin it "
                 "anew"
             )
-        drop_rows(self._file, {"critic": step})
+        # Without a checkpoint online, step 0 may have been another run's: of the source
+        # before it was trained on.
+        drop_rows(self._file, {"critic": -1 if checkpoint is None else step})
 
     def evaluate(
         self, step: int, episodes: int, methods: Sequence[Method] | None = None

@@ -82,6 +82,7 @@ def export(
     if env_id is not None:
         factory.parse_spec(env_id)
     run = directory.open_run(run_dir, gin_files, gin_params)
+    is_own = not (gin_files or gin_params) or directory.is_configured_so(run)
     spec = directory.read_spec(run.path)
     total = request.num_candidates or run_policy.largest_num_candidates(run)
     extraction.check_method(request.method, total)
@@ -104,9 +105,7 @@ def export(
             **card.describe(policy, spec, _seeds(run, request)),
             "precision": "bfloat16" if request.bfloat16 else "float32",
             "non_finite_observation": request.safe_action or "assertion error",
-            "scores": card.scores(
-                _summary(run), request.method, total, int(learner.critic_step)
-            ),
+            "scores": _scores(run, learner, request.method, total, is_own),
             "parity": checks,
             "files": {str(p.relative_to(part)): p.stat().st_size for p in _files(part)},
             "updates": {
@@ -167,6 +166,19 @@ def _seeds(run: Run, request: Request) -> list[int]:
     if request.ensemble:
         return [*run.seeds]
     return [run.seeds[0] if request.seed is None else request.seed]
+
+
+def _scores(
+    run: Run, learner: IdqlLearner, method: str, num_candidates: int, is_own: bool
+) -> dict[str, Any]:
+    """What the card tells of the run's evaluations, which are of its own settings."""
+    phase, step = "offline", int(learner.critic_step)
+    if run.finetuned_from:
+        phase, step = "online", int(learner.env_step)
+    summary = _summary(run)
+    if summary is not None and not is_own:
+        summary = summary | {"methods": []}
+    return card.scores(summary, method, num_candidates, (phase, step))
 
 
 def _summary(run: Run) -> dict[str, Any] | None:

@@ -11,7 +11,7 @@ from typing import TypeVar
 
 from rich.console import Console
 
-from idql_tf import config, data, extraction, files
+from idql_tf import data, extraction, files
 from idql_tf.cli import EXIT_DONE, EXIT_RESUMABLE
 from idql_tf.data import rewards
 from idql_tf.environments import factory
@@ -160,8 +160,10 @@ def evaluate(
     )
     methods: list[Method] | None = None
     if num_candidates is not None or method != "argmax":
-        largest = max(n for _, n in evaluator.methods)
-        methods = [(method, num_candidates or largest)]
+        largest = max((n for _, n in evaluator.methods), default=None)
+        if num_candidates is None and largest is None:
+            raise UserError(f"{run.path} records no methods; give --num_candidates")
+        methods = [(method, num_candidates or largest or 1)]
         extraction.check_method(*methods[0])
         extraction.check_refinable(method, learner.behavior)
     rollouts.check(run.info)
@@ -171,6 +173,7 @@ def evaluate(
         restore_trained(run, learner, console)
         if place is not run:
             held.enter_context(directory.evaluated(place, run, evaluator.methods))
+            _check_newer(place, run)
         step = int(learner.env_step if run.finetuned_from else learner.critic_step)
         try:
             evaluator.evaluate(step, episodes or settings.episodes, methods)
@@ -183,7 +186,7 @@ def evaluate(
 
 def _place_of_results(run: Run, changed: bool, output_dir: str | None) -> Run:
     """The run itself, or the directory for evaluations under other settings."""
-    is_own = not changed or files.read_text(run.file("config.gin")) == config.current()
+    is_own = not changed or directory.is_configured_so(run)
     by_default = run.path if is_own else files.beside(run.path, "evaluated")
     path = pathlib.Path(output_dir or by_default)
     source = run.path.resolve()
@@ -195,6 +198,17 @@ def _place_of_results(run: Run, changed: bool, output_dir: str | None) -> Run:
     except UserError as error:
         raise UserError(str(error).replace("--run_dir", "--output_dir")) from error
     return place
+
+
+def _check_newer(place: Run, run: Run) -> None:
+    """Refuses evaluations that a run's checkpoints may not have made: it was remade."""
+    rows = place.file("evaluations.csv")
+    spec = run.file("spec.json").stat().st_mtime
+    if rows.exists() and rows.stat().st_mtime < spec:
+        raise UserError(
+            f"{rows} is older than the run {run.path}, which was made anew; name "
+            "another --output_dir"
+        )
 
 
 _Made = TypeVar("_Made")

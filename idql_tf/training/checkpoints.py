@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import pathlib
+import re
 import shutil
 
 import tensorflow as tf
@@ -25,6 +26,9 @@ _UNREADABLE = (
     TypeError,
     ValueError,
 )
+
+# Ends of the files' names; what else lies there is not ours.
+_OWN = re.compile(r"\.(index|json|data-\d+-of-\d+)")
 
 
 class Checkpoints:
@@ -175,7 +179,12 @@ class Checkpoints:
 
     def _files(self, number: int) -> list[pathlib.Path]:
         """Files of one checkpoint, first the index, which says that it is there."""
-        found = self._directory.glob(f"{_name(number)}.*")
+        name = _name(number)
+        found = [
+            path
+            for path in self._directory.glob(f"{name}.*")
+            if _OWN.fullmatch(path.name.removeprefix(name))
+        ]
         return sorted(found, key=lambda path: path.suffix != ".index")
 
     def _remove(self, number: int) -> None:

@@ -16,7 +16,7 @@ import numpy as np
 import tensorflow as tf
 
 from idql_tf import files
-from idql_tf.columns import METRIC_COLUMNS
+from idql_tf.columns import EVALUATION_COLUMNS, METRIC_COLUMNS
 from idql_tf.errors import UserError
 
 
@@ -72,10 +72,10 @@ def _whole_rows(path: pathlib.Path) -> tuple[str, list[tuple[str, str, int]]]:
     if not lines:
         return "", []
     header = lines[0].strip().split(",")  # What is written here needs no quotes.
-    if "step" not in header:
+    if tuple(header) not in (EVALUATION_COLUMNS, METRIC_COLUMNS):
         raise UserError(
-            f"{path} has no column 'step' (found {header[:5]}); move the file away "
-            "to go on without its rows"
+            f"{path} has another header (found {lines[0].strip():.80}) than is written "
+            "there; move the file away to go on without its rows"
         )
     rows = []
     for line in lines[1:]:

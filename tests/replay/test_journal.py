@@ -1,4 +1,5 @@
 import contextlib
+import os
 
 import numpy as np
 import pytest
@@ -113,3 +114,12 @@ def test_rows_of_another_shape_are_refused(tmp_path):
     _written(tmp_path)
     with pytest.raises(UserError, match=r"is damaged \(it has .*\(2, 5\)"):
         Journal(tmp_path, 100, 3, (2, 6)).read(20)
+
+
+def test_a_pipe_in_the_place_of_a_file_is_not_waited_for(tmp_path):
+    _written(tmp_path)
+    path = sorted(tmp_path.iterdir())[-1]
+    path.unlink()
+    os.mkfifo(path)
+    with pytest.raises(UserError, match="is damaged \\(it is no file"):
+        Journal(tmp_path, 100, 3, (2, 5)).read(20)

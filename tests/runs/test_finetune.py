@@ -1,6 +1,7 @@
 """launch/finetune.py as a user runs it: real maze, real Reverb server, real kills."""
 
 import csv
+import json
 import os
 import shutil
 import signal
@@ -201,9 +202,11 @@ def test_a_finetuned_run_is_a_run(finished, tmp_path):
     added = [r for r in _rows(first / "evaluations.csv") if r["num_candidates"] == "2"]
     assert [(r["phase"], r["step"]) for r in added] == [("online", "80")] * 4
     exported = [f"--run_dir={first}", f"--output={tmp_path / 'model'}"]
-    few_steps = ["Behavior.num_diffusion_steps=2"]
-    done = run_warm(script("export.py", *exported, params=few_steps))
+    done = run_warm(script("export.py", *exported, "--num_candidates=2"))
     assert (done.returncode, done.stderr) == (0, ""), done.stderr
+    card = json.loads((tmp_path / "model" / "model_card.json").read_text())
+    measured = card["scores"]["measured"]
+    assert (measured["phase"], measured["step"]) == ("online", 80)
     done = run_warm(_finetune(first, "max", second, steps=60))
     assert done.returncode == 0, done.stderr
     assert _updates(second)[-1] == (60, 3_000 + 20 + 10, 1_500)

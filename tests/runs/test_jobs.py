@@ -349,3 +349,34 @@ def test_a_pipe_in_the_place_of_a_file_is_not_waited_for(finished, tmp_path):
     os.mkfifo(run_dir / "config.gin")
     result = run_warm(script("evaluate.py", f"--run_dir={run_dir}"))
     check_refused(result, "config.gin", "it is no file")
+
+
+def test_without_methods_n_must_be_named(finished, tmp_path):
+    shutil.copytree(finished[0], tmp_path / "run")
+    flags = [f"--run_dir={tmp_path / 'run'}", "--extraction=implicit"]
+    result = run_warm(script("evaluate.py", *flags, params=["evaluate.methods=()"]))
+    check_refused(result, "records no methods", "--num_candidates")
+
+
+@pytest.mark.parametrize("name", ["evaluations.csv", "metrics.csv"])
+def test_tables_of_another_form_are_refused_before_training(
+    finished, maze, tmp_path, name
+):
+    run_dir = tmp_path / "run"
+    shutil.copytree(finished[0], run_dir)
+    text = (run_dir / name).read_text().replace("\n", ",note\n")
+    (run_dir / name).write_text(text)
+    (run_dir / "checkpoints" / "step-3000.index").unlink()
+    check_refused(run_warm(train(maze, run_dir, "--seeds=0,4")), "another header")
+    assert (run_dir / name).read_text() == text
+
+
+def test_evaluations_apart_of_a_run_that_was_made_anew_are_refused(finished, tmp_path):
+    run_dir, apart = tmp_path / "run", tmp_path / "run-evaluated"
+    shutil.copytree(finished[0], run_dir)
+    flags = [f"--run_dir={run_dir}", "--episodes=1", "--num_candidates=1"]
+    other = script("evaluate.py", *flags, params=["evaluate.evaluation_seed=5"])
+    assert (done := run_warm(other)).returncode == 0, done.stderr
+    os.utime(run_dir / "spec.json")
+    check_refused(run_warm(other), "older than the run", "--output_dir")
+    assert (apart / "summary.json").exists()

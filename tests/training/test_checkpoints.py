@@ -177,3 +177,15 @@ def test_a_pipe_in_the_place_of_a_file_is_not_waited_for(folder, learner):
     (folder / "step-30.json").unlink()
     os.mkfifo(folder / "step-30.json")
     assert _restored(folder, learner) == (20, ["step-30: step-30.json is no file"])
+
+
+def test_what_a_user_has_put_beside_them_stays(folder, learner):
+    (folder / "step-10.bak").mkdir()
+    (folder / "step-10.index.old").write_text("precious")
+    checkpoints = Checkpoints(folder, learner, 1)
+    _set(learner, 40)
+    checkpoints.save()
+    assert sorted(p.name for p in folder.glob("step-10*")) == [
+        "step-10.bak",
+        "step-10.index.old",
+    ]
