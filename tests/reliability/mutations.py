@@ -114,7 +114,7 @@ def damaged_table(text: str, rng) -> bytes:
             rows[row] = rows[row][: rng.integers(len(rows[row]) + 1)]
         else:
             # A column's same cell in one row or in all.
-            cell = int(rng.integers(len(rows[-1])))
+            cell = int(rng.integers(max(1, len(rows[-1]))))
             value = str(hostile(rng))[:10_000]
             for part in rows[1:] if kind == 2 else [rows[row]]:
                 if cell < len(part):
