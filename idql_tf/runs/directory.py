@@ -47,6 +47,11 @@ class Run:
     finetuned_from: str | None = None
     evaluated_from: str | None = None
 
+    @property
+    def phase(self) -> str:
+        """'offline', counted in critic updates, or 'online', in environment steps."""
+        return "online" if self.finetuned_from else "offline"
+
     def file(self, name: str) -> pathlib.Path:
         """Path of one of the run's files."""
         return self.path / name
@@ -180,9 +185,13 @@ def open_run(path: str, gin_files: Sequence[str], params: Sequence[str]) -> Run:
     return run
 
 
-def is_configured_so(run: Run) -> bool:
-    """Whether the configuration in force is the one that the run was trained with."""
-    return files.read_text(run.file("config.gin")) == config.current()
+def keeps_settings(run: Run, gin_files: Sequence[str], params: Sequence[str]) -> bool:
+    """Whether what `open_run` read besides the run's configuration changes nothing.
+
+    Without additions that holds also of a config.gin that an older version wrote.
+    """
+    changed = gin_files or params
+    return not changed or files.read_text(run.file("config.gin")) == config.current()
 
 
 def _spec(run: Run, transitions: Transitions) -> dict[str, Any]:

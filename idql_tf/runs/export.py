@@ -16,7 +16,7 @@ from idql_tf.evaluation import records, summary
 from idql_tf.export import card, parity, saved_model, tflite
 from idql_tf.policies import IdqlPolicy
 from idql_tf.policies.checks import safe_action
-from idql_tf.runs import directory
+from idql_tf.runs import directory, jobs
 from idql_tf.runs import policy as run_policy
 from idql_tf.runs.directory import Run
 from idql_tf.training.learner import IdqlLearner
@@ -82,7 +82,7 @@ def export(
     if env_id is not None:
         factory.parse_spec(env_id)
     run = directory.open_run(run_dir, gin_files, gin_params)
-    is_own = not (gin_files or gin_params) or directory.is_configured_so(run)
+    is_own = directory.keeps_settings(run, gin_files, gin_params)
     spec = directory.read_spec(run.path)
     total = request.num_candidates or run_policy.largest_num_candidates(run)
     extraction.check_method(request.method, total)
@@ -172,13 +172,11 @@ def _scores(
     run: Run, learner: IdqlLearner, method: str, num_candidates: int, is_own: bool
 ) -> dict[str, Any]:
     """What the card tells of the run's evaluations, which are of its own settings."""
-    phase, step = "offline", int(learner.critic_step)
-    if run.finetuned_from:
-        phase, step = "online", int(learner.env_step)
     summary = _summary(run)
     if summary is not None and not is_own:
         summary = summary | {"methods": []}
-    return card.scores(summary, method, num_candidates, (phase, step))
+    point = run.phase, jobs.newest_step(run, learner)
+    return card.scores(summary, method, num_candidates, point)
 
 
 def _summary(run: Run) -> dict[str, Any] | None:

@@ -152,11 +152,10 @@ def evaluate(
     settings = configured(lambda: offline.Settings())
     stop = StopSignals()
     learner = make_learner(run)
-    phase = "online" if run.finetuned_from else "offline"
-    changed = bool(gin_files or gin_params)
-    place = _place_of_results(run, changed, output_dir)
+    is_own = directory.keeps_settings(run, gin_files, gin_params)
+    place = _place_of_results(run, is_own, output_dir)
     evaluator = configured(
-        lambda: Evaluator(place, learner, console, stop, phase=phase)
+        lambda: Evaluator(place, learner, console, stop, phase=run.phase)
     )
     methods: list[Method] | None = None
     if num_candidates is not None or method != "argmax":
@@ -174,7 +173,7 @@ def evaluate(
         if place is not run:
             held.enter_context(directory.evaluated(place, run, evaluator.methods))
             _check_newer(place, run)
-        step = int(learner.env_step if run.finetuned_from else learner.critic_step)
+        step = newest_step(run, learner)
         try:
             evaluator.evaluate(step, episodes or settings.episodes, methods)
         except Stopped as stopped:
@@ -184,9 +183,8 @@ def evaluate(
     return EXIT_DONE
 
 
-def _place_of_results(run: Run, changed: bool, output_dir: str | None) -> Run:
+def _place_of_results(run: Run, is_own: bool, output_dir: str | None) -> Run:
     """The run itself, or the directory for evaluations under other settings."""
-    is_own = not changed or directory.is_configured_so(run)
     by_default = run.path if is_own else files.beside(run.path, "evaluated")
     path = pathlib.Path(output_dir or by_default)
     source = run.path.resolve()
@@ -280,6 +278,11 @@ def restore(
     for reason in checkpoints.skipped:
         console.print(f"skipped a damaged checkpoint: {reason}", markup=False)
     return checkpoints
+
+
+def newest_step(run: Run, learner: IdqlLearner) -> int:
+    """How far the run's learner is, as its phase counts."""
+    return int(learner.env_step if run.finetuned_from else learner.critic_step)
 
 
 def restore_trained(run: Run, learner: IdqlLearner, console: Console) -> None:

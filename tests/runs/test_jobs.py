@@ -159,25 +159,6 @@ def test_another_configuration_is_refused_and_nothing_is_written(finished, maze)
     assert before == {p: p.stat().st_mtime_ns for p in run_dir.rglob("*")}
 
 
-def test_evaluate_appends_its_episodes(finished):
-    run_dir, _, _ = finished
-    before = (run_dir / "evaluations.csv").read_text()
-    result = run_warm(
-        script(
-            "evaluate.py",
-            f"--run_dir={run_dir}",
-            "--episodes=1",
-            "--extraction=implicit",
-            "--num_candidates=8",
-        )
-    )
-    assert result.returncode == 0, result.stderr
-    after = (run_dir / "evaluations.csv").read_text()
-    assert after.startswith(before)
-    added = after[len(before) :].splitlines()
-    assert len(added) == 2 and all(",implicit,8," in line for line in added)
-
-
 @pytest.mark.parametrize(
     "args, words",
     [
@@ -230,35 +211,6 @@ def test_a_path_that_tensorflow_cannot_have_is_refused(maze, tmp_path):
     assert not [*tmp_path.iterdir()]
 
 
-@pytest.mark.parametrize(
-    "row", ["offline,3000", "offline,3000,0,argmax,x,0,1,2,3,\n", "\xff"]
-)
-def test_a_torn_row_of_evaluations_is_passed_over(finished, tmp_path, row):
-    run_dir = tmp_path / "run"
-    shutil.copytree(finished[0], run_dir)
-    file = run_dir / "evaluations.csv"
-    whole = file.read_text()
-    file.write_bytes(whole.encode() + row.encode("latin1"))
-    result = run_warm(script("evaluate.py", f"--run_dir={run_dir}", "--episodes=2"))
-    if row == "\xff":
-        check_refused(result, "evaluations.csv", "cannot be read as text")
-    else:
-        assert result.returncode == 0, result.stderr
-        # What is recorded at this step is whole: nothing was evaluated.
-        assert file.read_text() == whole + row
-
-
-def test_an_evaluation_of_an_earlier_checkpoint_says_so(finished, tmp_path):
-    run_dir = tmp_path / "run"
-    shutil.copytree(finished[0], run_dir)
-    for file in (run_dir / "checkpoints").glob("step-3000.data*"):
-        file.write_bytes(file.read_bytes()[:-1])
-    result = run_warm(script("evaluate.py", f"--run_dir={run_dir}", "--episodes=1"))
-    assert result.returncode == 0, result.stderr
-    assert "skipped a damaged checkpoint: step-3000" in result.stdout
-    assert "up to step 3,000; the checkpoint at hand is of step 2,500" in result.stdout
-
-
 def test_an_unknown_environment_is_refused(maze, tmp_path):
     result = run_warm(train(maze, tmp_path / "run", "--env_id=PointMaze_UMazze-v3"))
     check_refused(result, "PointMaze_UMazze-v3")
@@ -271,35 +223,6 @@ def test_a_directory_that_is_no_run_is_left_alone(maze, tmp_path):
     assert [p.name for p in tmp_path.iterdir()] == ["thesis.tex"]
     result = run_warm(script("evaluate.py", f"--run_dir={tmp_path}"))
     check_refused(result, "spec.json")
-
-
-def test_other_settings_are_evaluated_apart(finished, tmp_path):
-    run_dir, apart = tmp_path / "run", tmp_path / "run-evaluated"
-    shutil.copytree(finished[0], run_dir)
-    flags = [f"--run_dir={run_dir}", "--episodes=1", "--num_candidates=1"]
-    other = script("evaluate.py", *flags, params=["evaluate.evaluation_seed=5"])
-    assert (done := run_warm(other)).returncode == 0, done.stderr
-    before = (finished[0] / "evaluations.csv").read_text()
-    assert (run_dir / "evaluations.csv").read_text() == before
-    rows = (apart / "evaluations.csv").read_text().splitlines()[1:]
-    assert len(rows) == 2 and set(rows) - set(before.splitlines())
-    assert "evaluation_seed = 5" in (apart / "config.gin").read_text()
-    another = script("evaluate.py", *flags, params=["evaluate.evaluation_seed=6"])
-    check_refused(run_warm(another), "another configuration", "--output_dir")
-    assert json.loads((apart / "spec.json").read_text())["evaluated_from"]
-    shutil.copytree(finished[0], tmp_path / "twin")
-    flags = [f"--run_dir={tmp_path / 'twin'}", f"--output_dir={apart}", "--episodes=1"]
-    mixed = script("evaluate.py", *flags, params=["evaluate.evaluation_seed=5"])
-    check_refused(run_warm(mixed), "other run evaluated")
-
-
-def test_an_evaluation_that_is_refused_leaves_nothing(finished, tmp_path):
-    run_dir = tmp_path / "run"
-    shutil.copytree(finished[0], run_dir)
-    flags = [f"--run_dir={run_dir}", "--num_candidates=200000"]
-    result = run_warm(script("evaluate.py", *flags, params=["Expectile.tau=0.7"]))
-    check_refused(result, "200000", "up to 100,000")
-    assert [p.name for p in tmp_path.iterdir()] == ["run"]
 
 
 def test_a_run_whose_checkpoints_are_gone_is_not_begun_anew(finished, maze, tmp_path):
@@ -342,22 +265,6 @@ def test_a_configuration_of_the_users_own_is_no_beginning_of_a_run(maze, tmp_pat
     assert (tmp_path / "config.gin").read_text() == "# precious\n"
 
 
-def test_a_pipe_in_the_place_of_a_file_is_not_waited_for(finished, tmp_path):
-    run_dir = tmp_path / "run"
-    shutil.copytree(finished[0], run_dir)
-    (run_dir / "config.gin").unlink()
-    os.mkfifo(run_dir / "config.gin")
-    result = run_warm(script("evaluate.py", f"--run_dir={run_dir}"))
-    check_refused(result, "config.gin", "it is no file")
-
-
-def test_without_methods_n_must_be_named(finished, tmp_path):
-    shutil.copytree(finished[0], tmp_path / "run")
-    flags = [f"--run_dir={tmp_path / 'run'}", "--extraction=implicit"]
-    result = run_warm(script("evaluate.py", *flags, params=["evaluate.methods=()"]))
-    check_refused(result, "records no methods", "--num_candidates")
-
-
 @pytest.mark.parametrize("name", ["evaluations.csv", "metrics.csv"])
 def test_tables_of_another_form_are_refused_before_training(
     finished, maze, tmp_path, name
@@ -369,14 +276,3 @@ def test_tables_of_another_form_are_refused_before_training(
     (run_dir / "checkpoints" / "step-3000.index").unlink()
     check_refused(run_warm(train(maze, run_dir, "--seeds=0,4")), "another header")
     assert (run_dir / name).read_text() == text
-
-
-def test_evaluations_apart_of_a_run_that_was_made_anew_are_refused(finished, tmp_path):
-    run_dir, apart = tmp_path / "run", tmp_path / "run-evaluated"
-    shutil.copytree(finished[0], run_dir)
-    flags = [f"--run_dir={run_dir}", "--episodes=1", "--num_candidates=1"]
-    other = script("evaluate.py", *flags, params=["evaluate.evaluation_seed=5"])
-    assert (done := run_warm(other)).returncode == 0, done.stderr
-    os.utime(run_dir / "spec.json")
-    check_refused(run_warm(other), "older than the run", "--output_dir")
-    assert (apart / "summary.json").exists()
