@@ -18,8 +18,10 @@ def _evaluated_apart(finished, folder):
     return run_dir, folder / "run-evaluated", command
 
 
-def test_evaluate_appends_its_episodes(finished):
-    run_dir, _, _ = finished
+def test_evaluate_appends_its_episodes(finished, tmp_path):
+    # A copy: other tests read the run, and none may see what another added.
+    run_dir = tmp_path / "run"
+    shutil.copytree(finished[0], run_dir)
     before = (run_dir / "evaluations.csv").read_text()
     result = run_warm(
         script(
