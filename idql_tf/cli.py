@@ -1,27 +1,23 @@
-"""What every launch script shares: flags, gin files and exit codes."""
+"""What every launch script shares: flags, gin files and how it is run."""
 
 from __future__ import annotations
 
-import contextlib
-import errno
-import io
 import math
 import os
 import signal
 import sys
 import textwrap
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any, NoReturn
 
 from absl import flags
 
+from idql_tf import exits
 from idql_tf.columns import EXTRACTIONS
-from idql_tf.errors import Failure, UserError, in_one_line
+from idql_tf.errors import UserError
 
 if TYPE_CHECKING:
     from idql_tf.runs.online import Request
-
-EXIT_DONE, EXIT_FAILED, EXIT_BAD_USAGE, EXIT_RESUMABLE = 0, 1, 2, 75
 
 FLAGS = flags.FLAGS
 
@@ -164,37 +160,6 @@ def _with_home(value: Any) -> Any:
     return os.path.expanduser(value) if is_path else value
 
 
-# What the system refuses: because of what the user named, or because of the machine.
-_MISNAMED = (
-    *(errno.EACCES, errno.EPERM, errno.ENAMETOOLONG, errno.ELOOP),
-    *(errno.EISDIR, errno.ENOTDIR),
-)
-_MACHINE = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EIO)
-
-
-def _explain(error: Exception) -> None:
-    """Ends with one line where the system's refusal is the reason; else returns.
-
-    From Python it is an OSError, from TensorFlow one of a dozen kinds, with its words.
-    """
-    said = in_one_line(error)
-    number = error.errno if isinstance(error, OSError) else None
-    for code in _MACHINE:
-        if number == code or os.strerror(code) in str(error):
-            _fail(
-                f"{os.strerror(code)} ({said}); what was saved before is whole: mend "
-                "that and run the same command again"
-            )
-    of_tensorflow = type(error).__module__.startswith("tensorflow")
-    named = isinstance(error, OSError) and error.filename is not None
-    for code in _MISNAMED:
-        if (named and number == code) or (
-            of_tensorflow and os.strerror(code) in str(error)
-        ):
-            reason = f"{os.strerror(code)} ({said}); name another path, or allow it"
-            _fail(reason, EXIT_BAD_USAGE)
-
-
 def run(
     main: Callable[..., int | None],
     one_of: Sequence[str] = (),
@@ -210,93 +175,34 @@ def run(
     after saving; 143 stopped by SIGTERM where nothing can be saved, with half-made
     files removed.
     """
-    _open_standard_files()
+    exits.open_standard_files()
+    with exits.explained():
+        code = _run(main, one_of, import_libraries)
+        # Here, where it can be said that there is no room for it.
+        sys.stdout.flush()
+        sys.exit(code)
+
+
+def _run(
+    main: Callable[..., int | None], one_of: Sequence[str], import_libraries: bool
+) -> int:
     if {"--help", "-h", "-help", "--helpshort"} & set(sys.argv[1:]):
         print(textwrap.dedent(sys.modules["__main__"].__doc__ or "").strip())
         print(f"\nflags:\n{FLAGS.main_module_help()}\n{FLAGS.module_help(__name__)}")
-        sys.exit(EXIT_DONE)
-    try:
-        extra = _parsed(sys.argv)[1:]
-        if one_of and not (len(extra) == 1 and extra[0] in one_of):
-            raise UserError(
-                f"found {' '.join(extra) or 'no name'!r}; expected one of "
-                f"{', '.join(one_of)}; see --help"
-            )
-        if extra and not one_of:
-            raise UserError(f"unexpected argument '{extra[0]}'; see --help")
-        if import_libraries:
-            from idql_tf.quiet import import_quietly
+        return exits.DONE
+    extra = _parsed(sys.argv)[1:]
+    if one_of and not (len(extra) == 1 and extra[0] in one_of):
+        raise UserError(
+            f"found {' '.join(extra) or 'no name'!r}; expected one of "
+            f"{', '.join(one_of)}; see --help"
+        )
+    if extra and not one_of:
+        raise UserError(f"unexpected argument '{extra[0]}'; see --help")
+    if import_libraries:
+        from idql_tf.quiet import import_quietly
 
-            with _ended_at_once():
-                import_quietly()
-        # Jobs that can save and resume take the signal over.
-        signal.signal(signal.SIGTERM, Termination())
-        sys.exit(main(*extra) or EXIT_DONE)
-    except (UserError, flags.Error) as error:
-        # gin appends where in the configuration an exception passed through.
-        message = str(error).partition("\n  In call to configurable")[0]
-        print("error: " + " ".join(message.split()), file=sys.stderr)
-        sys.exit(EXIT_BAD_USAGE)
-    except KeyboardInterrupt:
-        print("interrupted", file=sys.stderr)
-        sys.exit(130)
-    except BrokenPipeError:
-        # Nobody reads on, as after `| head`; Python would complain once more at exit.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        sys.exit(EXIT_FAILED)
-    except (Failure, FloatingPointError) as error:
-        _fail(str(error))
-    except Exception as error:
-        _explain(error)
-        raise
-
-
-class Termination:
-    """Ends the program by an exception, so that what is half done is cleaned up.
-
-    Attributes:
-      received: whether SIGTERM came. Libraries swallow exceptions while they are
-        imported; who asks later learns it from here.
-    """
-
-    received = False
-
-    def __call__(self, *_: object) -> NoReturn:
-        """The signal's handler."""
-        self.received = True
-        sys.exit(128 + signal.SIGTERM)
-
-
-@contextlib.contextmanager
-def _ended_at_once() -> Iterator[None]:
-    """Signals end the program, though libraries swallow exceptions."""
-
-    def end(number: int, _: object) -> NoReturn:
-        os._exit(128 + number)
-
-    before = {n: signal.signal(n, end) for n in (signal.SIGTERM, signal.SIGINT)}
-    yield
-    for number, handler in before.items():
-        signal.signal(number, handler)
-
-
-def _fail(reason: str, code: int = EXIT_FAILED) -> NoReturn:
-    """Says why the work failed; what libraries say while they end is not heard."""
-    print(f"error: {reason}", file=sys.stderr, flush=True)
-    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stderr.fileno())
-    sys.exit(code)
-
-
-def _open_standard_files() -> None:
-    """Opens what the caller has closed: the next file would get its number.
-
-    What a terminal of another encoding cannot show is shown as `?`.
-    """
-    while (descriptor := os.open(os.devnull, os.O_RDWR)) <= 2:
-        os.set_inheritable(descriptor, True)
-    os.close(descriptor)
-    sys.stdout = sys.stdout or os.fdopen(1, "w", closefd=False)
-    sys.stderr = sys.stderr or os.fdopen(2, "w", closefd=False)
-    for stream in (sys.stdout, sys.stderr):
-        if isinstance(stream, io.TextIOWrapper):
-            stream.reconfigure(errors="replace")
+        with exits.ended_at_once():
+            import_quietly()
+    # Jobs that can save and resume take the signal over.
+    signal.signal(signal.SIGTERM, exits.Termination())
+    return main(*extra) or exits.DONE

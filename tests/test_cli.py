@@ -61,6 +61,13 @@ def test_no_file_takes_the_place_of_a_closed_stream(closed, tmp_path):
     assert file.read_text().isdecimal() and int(file.read_text()) > 2
 
 
+@pytest.mark.parametrize("arguments", [[], ["--help"]])
+def test_no_room_for_what_is_printed_is_one_line(arguments):
+    done = _ran("print('a table')", *arguments, redirect="> /dev/full")
+    assert done.returncode == 1
+    assert done.stderr.count("\n") == 1 and "No space left on device" in done.stderr
+
+
 def test_what_a_terminal_cannot_show_is_no_error():
     latin = {"PYTHONIOENCODING": "latin-1"}
     done = _ran("print('\\u2588 whole')", environment=latin)

@@ -10,7 +10,7 @@ import time
 import numpy as np
 from rich.console import Console
 
-from idql_tf.cli import EXIT_DONE, EXIT_RESUMABLE
+from idql_tf import exits
 from idql_tf.environments import factory
 from idql_tf.evaluation import rollouts
 from idql_tf.online.actor import Act, Actor
@@ -83,10 +83,10 @@ def act(request: Request, address: str) -> int:
                     raise
         except Stopped as stopped:
             console.print(f"{stopped}; the same command starts another actor")
-            return EXIT_RESUMABLE
+            return exits.RESUMABLE
         except _LearnerIsDone:
             console.print("the learner is done")
-    return EXIT_DONE
+    return exits.DONE
 
 
 class _Policy:

@@ -9,7 +9,7 @@ import socket
 from collections.abc import Sequence
 from typing import Any
 
-from idql_tf.cli import EXIT_RESUMABLE
+from idql_tf import exits
 from idql_tf.runs import jobs, ray_library
 from idql_tf.runs.online import Request
 from idql_tf.runs.placement import Placement
@@ -74,9 +74,9 @@ def _watch(ray: Any, learner: Any, others: Sequence[Any]) -> int:
             ended, waiting = ray.wait(waiting, timeout=0.5)
             for one in ended:
                 code = ray_library.result(ray, one)
-                if one == learner or code == EXIT_RESUMABLE:
+                if one == learner or code == exits.RESUMABLE:
                     return code
-    return EXIT_RESUMABLE
+    return exits.RESUMABLE
 
 
 def _free_port() -> int:

@@ -11,8 +11,7 @@ from typing import TypeVar
 
 from rich.console import Console
 
-from idql_tf import data, extraction, files
-from idql_tf.cli import EXIT_DONE, EXIT_RESUMABLE
+from idql_tf import data, exits, extraction, files
 from idql_tf.data import rewards
 from idql_tf.environments import factory
 from idql_tf.errors import UserError
@@ -68,11 +67,11 @@ def train(
             _train(run, learner, placed, settings, guard, evaluator, console, stop)
         except Stopped as stopped:
             console.print(f"{stopped}; run the same command again to go on")
-            return EXIT_RESUMABLE
+            return exits.RESUMABLE
     if run.info.env_spec is None:
         console.print("no environment is recorded: nothing was evaluated (--env_id)")
     evaluator.finish()
-    return EXIT_DONE
+    return exits.DONE
 
 
 def _train(
@@ -178,9 +177,9 @@ def evaluate(
             evaluator.evaluate(step, episodes or settings.episodes, methods)
         except Stopped as stopped:
             console.print(str(stopped))
-            return EXIT_RESUMABLE
+            return exits.RESUMABLE
     evaluator.finish()
-    return EXIT_DONE
+    return exits.DONE
 
 
 def _place_of_results(run: Run, is_own: bool, output_dir: str | None) -> Run:

@@ -10,8 +10,7 @@ import numpy as np
 import tensorflow as tf
 from rich.console import Console
 
-from idql_tf import config, data, extraction, files
-from idql_tf.cli import EXIT_DONE, EXIT_RESUMABLE
+from idql_tf import config, data, exits, extraction, files
 from idql_tf.data import Transitions
 from idql_tf.errors import UserError, check_count
 from idql_tf.evaluation import rollouts
@@ -170,12 +169,12 @@ class Finetuning:
                 work()
             except Stopped as stopped:
                 self.console.print(f"{stopped}; run the same command again to go on")
-                return EXIT_RESUMABLE
-        return EXIT_DONE
+                return exits.RESUMABLE
+        return exits.DONE
 
     def finish(self, code: int) -> int:
         """Writes summary and report of a run that is done; returns its exit code."""
-        if code == EXIT_DONE:
+        if code == exits.DONE:
             self.evaluator.finish()
         return code
 

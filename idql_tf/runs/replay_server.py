@@ -11,8 +11,7 @@ from collections.abc import Callable, Sequence
 import tensorflow as tf
 from rich.console import Console
 
-from idql_tf import files
-from idql_tf.cli import EXIT_RESUMABLE
+from idql_tf import exits, files
 from idql_tf.errors import Failure, UserError
 from idql_tf.replay import server, tables
 from idql_tf.replay.library import reverb
@@ -80,7 +79,7 @@ def serve(request: Request, folder: str, port: int, everywhere: bool = False) ->
 
         _tend(save, console, stop, settings.server_checkpoint_seconds)
     console.print(f"{stop.received}: saved in {path}; the same command goes on")
-    return EXIT_RESUMABLE
+    return exits.RESUMABLE
 
 
 def _tend(

@@ -5,8 +5,7 @@ from __future__ import annotations
 import pathlib
 from collections.abc import Sequence
 
-from idql_tf import config
-from idql_tf.cli import EXIT_DONE
+from idql_tf import config, exits
 from idql_tf.errors import UserError
 from idql_tf.experiments import claims, figure1, figure2, figure3
 from idql_tf.quiet import start_compiler
@@ -58,7 +57,7 @@ def reproduce(
         ) from error
     if name in studies.STUDIES:
         code = studies.run(name, folder, budget, gin_files, gin_params)
-        if code != EXIT_DONE:
+        if code != exits.DONE:
             return code
     else:
         files = [f"gin/experiments/{one}.gin" for one in _FILES[budget]]
@@ -66,4 +65,4 @@ def reproduce(
         start_compiler()
         print(claims.write(_FIGURES[name].run(), name, folder))
     print(f"{folder / name}.png, .csv and .json")
-    return EXIT_DONE
+    return exits.DONE

@@ -18,8 +18,7 @@ from typing import NamedTuple
 import gin
 from rich.console import Console
 
-from idql_tf import config, data
-from idql_tf.cli import EXIT_BAD_USAGE, EXIT_DONE, EXIT_RESUMABLE
+from idql_tf import config, data, exits
 from idql_tf.data import rewards
 from idql_tf.environments.collect import collect
 from idql_tf.errors import Failure, UserError
@@ -95,7 +94,7 @@ def run(
     with StopSignals() as stop:
         wanted = [job for of in found.values() for job in of.values()]
         if not _run_all(wanted, name, console, stop):
-            return EXIT_RESUMABLE
+            return exits.RESUMABLE
     rows, data_scores = [], {}
     for task, of in found.items():
         rows += study.read(what, task, {arm: job.path for arm, job in of.items()})
@@ -106,7 +105,7 @@ def run(
     said = claims.write(result, name, folder)
     console.print(study.table(rows))
     console.print(said)
-    return EXIT_DONE
+    return exits.DONE
 
 
 def _planned(
@@ -228,12 +227,12 @@ def _run_all(
         left = f", about {each * (len(missing) - index):,.0f} min left" if index else ""
         console.print(f"run {done + index + 1} of {len(wanted)}{left}: {job.path}.log")
         code = _execute(job, stop)
-        if stop.received or code == EXIT_RESUMABLE:
+        if stop.received or code == exits.RESUMABLE:
             console.print(f"{stop.received or job.path}: stopped; run the same command")
             return False
-        if code != EXIT_DONE:
+        if code != exits.DONE:
             reason = f"{job.path.name}: {_reason(job)}"
-            if code == EXIT_BAD_USAGE:
+            if code == exits.BAD_USAGE:
                 raise UserError(reason)
             raise Failure(f"{reason}; see {job.path}.log")
     return True

@@ -11,8 +11,7 @@ from typing import Any
 
 from rich.console import Console
 
-from idql_tf import config, files
-from idql_tf.cli import EXIT_DONE, EXIT_FAILED, EXIT_RESUMABLE
+from idql_tf import config, exits, files
 from idql_tf.evaluation import records, report, statistics, summary
 from idql_tf.runs import jobs, ray_library
 from idql_tf.runs.placement import Placement, Sweep
@@ -71,9 +70,9 @@ def run(
             saved = ray_library.end(ray, list(running))
             how = "saved" if saved else "stopped, some before they had saved"
             console.print(f"{stop.received}: {how}; the same command goes on")
-            return EXIT_RESUMABLE
+            return exits.RESUMABLE
     _finish(sweep, [path for path in wanted if path not in failed], folder, console)
-    return EXIT_FAILED if failed else EXIT_DONE
+    return exits.FAILED if failed else exits.DONE
 
 
 def one(
@@ -90,7 +89,7 @@ def one(
     with open(f"{path}.log", "a") as log, contextlib.redirect_stdout(log):
         config.load(gin_files, gin_params)
         code = jobs.train(dataset, path, seeds, env_id)
-        if code == EXIT_DONE and mode:
+        if code == exits.DONE and mode:
             from idql_tf.runs import finetune
             from idql_tf.runs.online import Request
 
@@ -107,7 +106,7 @@ def _why_not(ray: Any, task: Any) -> str | None:
         code = ray_library.result(ray, task)
     except Exception as error:
         return " ".join(str(error).split())[:300]
-    return None if code == EXIT_DONE else "stopped by a signal; run the sweep again"
+    return None if code == exits.DONE else "stopped by a signal; run the sweep again"
 
 
 def _runs(

@@ -7,7 +7,7 @@ import pytest
 import tiny_learner as tiny
 from rich.console import Console
 
-from idql_tf import cli
+from idql_tf import exits
 from idql_tf.errors import UserError
 from idql_tf.training import offline
 from idql_tf.training.checkpoints import Checkpoints
@@ -170,7 +170,7 @@ def test_impossible_settings_are_named(change):
 
 
 def test_a_signal_whose_exception_was_swallowed_is_remembered():
-    before = signal.signal(signal.SIGTERM, cli.Termination())
+    before = signal.signal(signal.SIGTERM, exits.Termination())
     try:
         with pytest.raises(SystemExit, match="143"):
             signal.raise_signal(signal.SIGTERM)
