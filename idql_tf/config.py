@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import difflib
 import pathlib
 import re
 import tokenize
@@ -44,8 +45,25 @@ def load_text(
 def _load(texts: Sequence[tuple[str, str]], params: Sequence[str]) -> None:
     register()
     gin.clear_config()
-    for name, text in (*texts, *(("--gin_param", param) for param in params)):
-        _parse(name, text)
+    found = [
+        (name, _parse(name, text))
+        for name, text in (*texts, *(("--gin_param", param) for param in params))
+    ]
+    _check_used(found[0][1], found[1:])
+
+
+def _check_used(base: _Names, others: Sequence[tuple[str, _Names]]) -> None:
+    """Refuses macros and scopes that nothing asks for, which gin accepts.
+
+    Raises:
+      UserError: there is one, such as CRITC_STEPS, which would train with the default.
+    """
+    used = base.bound.union(base.used, *(names.used for _, names in others))
+    for name, names in others:
+        for unused in sorted(names.bound - used):
+            near = difflib.get_close_matches(unused, sorted(used), 1)
+            hint = f"did you mean {near[0]}?" if near else "see gin/base.gin"
+            raise UserError(f"{name}: nothing uses {unused}; {hint}")
 
 
 def add_defaults() -> None:
@@ -117,14 +135,27 @@ class _Names(config_parser.ParserDelegate):
 
     Attributes:
       foreign: names that other packages have registered.
+      bound: macros and scopes that get a value; a scope may be a configurable's name.
+      used: macros and scopes that a value asks for.
     """
 
     def __init__(self) -> None:
         self.foreign: list[str] = []
+        self.bound: set[str] = set()
+        self.used: set[str] = set()
+
+    def note(self, statement: config_parser.BindingStatement) -> None:
+        """Takes down what a statement binds."""
+        scopes = [scope for scope in (statement.scope or "").split("/") if scope]
+        if statement.arg_name:
+            self.bound.update(scope for scope in scopes if not _is_configurable(scope))
+        else:
+            self.bound.add("/".join([*scopes, statement.selector]))
 
     def configurable_reference(
         self, scoped_configurable_name: str, evaluate: bool
     ) -> str:
+        self.used.update(scoped_configurable_name.split("/")[:-1])
         try:
             module = gin.get_configurable(scoped_configurable_name).__module__
         except ValueError:  # gin says so in its own words.
@@ -134,10 +165,19 @@ class _Names(config_parser.ParserDelegate):
         return scoped_configurable_name
 
     def macro(self, macro_name: str) -> str:
+        self.used.add(macro_name)
         return macro_name
 
 
-def _parse(name: str, text: str) -> None:
+def _is_configurable(name: str) -> bool:
+    try:
+        gin.get_configurable(name)
+    except ValueError:
+        return False
+    return True
+
+
+def _parse(name: str, text: str) -> _Names:
     names = _Names()
     try:
         for statement in config_parser.ConfigParser(text, names):
@@ -150,6 +190,8 @@ def _parse(name: str, text: str) -> None:
                     f"{statement.location.line_num}); pass several files with "
                     "several --gin_file"
                 )
+            if isinstance(statement, config_parser.BindingStatement):
+                names.note(statement)
         if names.foreign:  # TF-Agents has some that write files.
             raise UserError(
                 f"{name}: @{names.foreign[0]} belongs to another package; expected a "
@@ -168,3 +210,4 @@ def _parse(name: str, text: str) -> None:
     ) as error:
         message = " ".join(str(error).split())
         raise UserError(f"{name}: {message}") from error
+    return names

@@ -166,11 +166,23 @@ def test_objectives_can_be_chosen():
         ("Critic.objective = [{'a': @a/gin.macro}]", "belongs to another package"),
         ("CRITIC_STEPS = " + "9" * 5_000, "--gin_param"),
         ("CRITIC_STEPS = __import__('os')", "--gin_param"),
+        ("CRITC_STEPS = 10", "nothing uses CRITC_STEPS; did you mean CRITIC_STEPS?"),
+        ("figrue4/study.on = ('a',)", "nothing uses figrue4"),
+        ("wide/LnResnet.hidden_dim = 8", "nothing uses wide"),
     ],
 )
 def test_mistakes_are_refused_in_one_line(param, message):
     with pytest.raises(UserError, match=message):
         config.load([], [param])
+
+
+def test_macros_and_scopes_that_something_uses_are_taken():
+    config.load([], ["Critic.discount = %mine", "mine = 0.9"])
+    assert gin.query_parameter("Critic.discount") is not None
+    config.load([], ["Behavior.network = @a/LnResnet", "a/LnResnet.hidden_dim = 8"])
+    config.load([], ["figure4/study.on = ('hopper',)"])
+    # A run's own configuration may have what was needed before its values changed.
+    config.load_text(config.BASE.read_text() + "OLD = 3\n", "config.gin", [], ["OLD=4"])
 
 
 @pytest.mark.slow
