@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 from idql_tf.evaluation.statistics import MIN_SEEDS_FOR_INTERVAL
@@ -23,6 +24,7 @@ def paragraph(summary: dict[str, Any]) -> str:
         )
     if idql and single:
         sentences.append(_against(idql, single, headline["difference"]))
+        sentences.append(_fewer(entries, idql, single, headline["difference"]))
     sentences.append(_data(main, summary["dataset_score"]))
     sentences.append(_last_against_best(main))
     return " ".join(sentence for sentence in sentences if sentence)
@@ -84,6 +86,38 @@ def _against(
         verb = "overlap" if overlap else "do not overlap"
         text += f" The two methods' own intervals {verb}."
     return text
+
+
+def _fewer(
+    entries: Sequence[dict[str, Any]],
+    idql: dict[str, Any],
+    single: dict[str, Any],
+    difference: dict[str, Any] | None,
+) -> str:
+    """What to try where the choice costs score: another number of candidates."""
+    if difference is None or (difference["interval"] or [difference["mean"]])[-1] >= 0:
+        return ""
+    measure = primary(idql)
+    alike = [
+        entry
+        for entry in entries
+        if entry["extraction"] == "argmax"
+        and 1 < entry["num_candidates"] < idql["num_candidates"]
+        and (entry["phase"], entry["step"]) == (idql["phase"], idql["step"])
+        and primary(entry) == measure
+    ]
+    best = max((single, *alike), key=lambda entry: entry[measure]["mean"])
+    if best is single:
+        return (
+            "The more candidates, the more of the critic's errors are chosen: try "
+            "fewer (launch/evaluate.py --num_candidates 4), or more critic steps."
+        )
+    return (
+        f"Of the numbers of candidates evaluated N = {best['num_candidates']} is best, "
+        f"with {number(best[measure]['mean'])}. It is picked by these episodes: "
+        "evaluate it on others (--gin_param evaluate.evaluation_seed=...) before you "
+        "rely on it."
+    )
 
 
 def _data(entry: dict[str, Any], score: float | None) -> str:

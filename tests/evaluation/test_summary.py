@@ -202,6 +202,19 @@ def test_reading_claims_nothing_when_the_difference_may_be_zero(run_dir):
     assert "helps" not in text
 
 
+def test_reading_says_what_to_try_where_the_choice_hurts(run_dir):
+    rows = rows_of([[10], [20], [15]], 64, 200) + rows_of([[50], [60], [70]], 1, 200)
+    write_csv(run_dir / "evaluations.csv", EVALUATION_COLUMNS, rows)
+    text = reading.paragraph(summary.write(run_dir))
+    assert "hurts on these seeds" in text and "--num_candidates 4" in text
+    # One of another step or another rule is not compared.
+    add(run_dir, rows_of([[90], [90], [90]], 8, 100))
+    assert "--num_candidates 4" in reading.paragraph(summary.write(run_dir))
+    add(run_dir, rows_of([[80], [90], [85]], 4, 200))
+    text = reading.paragraph(summary.write(run_dir))
+    assert "N = 4 is best, with 42.5" in text and "evaluation_seed" in text
+
+
 def test_reading_with_two_seeds_is_an_indication(run_dir):
     rows = rows_of([[100], [90]], 64, 200) + rows_of([[1], [2]], 1, 200)
     write_csv(run_dir / "evaluations.csv", EVALUATION_COLUMNS, rows)
