@@ -161,11 +161,19 @@ def extraction(
 def exported(
     timer: Timer, learner: IdqlLearner, num_candidates: int, batch_sizes: Sequence[int]
 ) -> list[Row]:
-    """Calls of an exported model's serving_default beside their products alone."""
+    """Calls of an exported model's serving_default beside their products alone.
+
+    It changes the learner's weights.
+    """
+    # As training leaves them: ones and zeros are folded out of a graph, and what is
+    # left of a layer norm, or of a product with its bias, no longer runs as one op.
+    critic, behavior = learner.critic, learner.behavior
+    for weights in (*critic.acting_variables, *behavior.average.weights):
+        weights.assign_add(0.1 * normal(*weights.shape))
     # Here, for every script imports this module and TF-Agents takes two seconds.
     from idql_tf.export import saved_model
 
-    policy = saved_model.flat_policy(learner.critic, learner.behavior, num_candidates)
+    policy = saved_model.flat_policy(critic, behavior, num_candidates)
     with tempfile.TemporaryDirectory() as folder:
         saved_model.write(policy, pathlib.Path(folder))
         serve = tf.saved_model.load(folder).signatures["serving_default"]
@@ -178,8 +186,7 @@ def exported(
         return run
 
     calls = {
-        batch: call(normal(batch, learner.critic.observation_size))
-        for batch in batch_sizes
+        batch: call(normal(batch, critic.observation_size)) for batch in batch_sizes
     }
     return _policy_rows(timer, learner, num_candidates, calls)
 
