@@ -120,5 +120,10 @@ def _explain(error: Exception) -> None:
 def _fail(reason: str, code: int = FAILED) -> NoReturn:
     """Says why the work failed; what libraries say while they end is not heard."""
     print(f"error: {reason}", file=sys.stderr, flush=True)
-    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stderr.fileno())
+    nowhere = os.open(os.devnull, os.O_WRONLY)
+    os.dup2(nowhere, sys.stderr.fileno())
+    try:
+        sys.stdout.flush()
+    except OSError:  # Python would try once more, fail, and exit with 120.
+        os.dup2(nowhere, sys.stdout.fileno())
     sys.exit(code)
