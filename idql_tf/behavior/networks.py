@@ -106,11 +106,11 @@ class ScoreNetwork(keras.Model, abc.ABC):
 
     @property
     @abc.abstractmethod
-    def dropout_shape(self) -> tuple[int, ...]:
-        """Draws per row that `trunk` wants for dropout; () for none."""
+    def num_dropouts(self) -> int:
+        """How many draws `trunk` wants for dropout."""
 
     @abc.abstractmethod
-    def trunk(self, h: tf.Tensor, draws: tf.Tensor | None) -> tf.Tensor:
+    def trunk(self, h: tf.Tensor, draws: Sequence[tf.Tensor] = ()) -> tf.Tensor:
         """Maps first-layer outputs [S, R, F] to predicted noise [S, R, A]."""
 
     def call(
@@ -119,7 +119,7 @@ class ScoreNetwork(keras.Model, abc.ABC):
         observations: tf.Tensor,
         steps: tf.Tensor,
         num_steps: int,
-        draws: tf.Tensor | None = None,
+        draws: Sequence[tf.Tensor] = (),
     ) -> tf.Tensor:
         """Predicts the noise in `actions`.
 
@@ -128,7 +128,7 @@ class ScoreNetwork(keras.Model, abc.ABC):
           observations: [S, B, D].
           steps: int32 [S, B] in {0, ..., num_steps - 1}.
           num_steps: T.
-          draws: random int32 [S, n, B, F] for dropout; None switches it off.
+          draws: `num_dropouts` random int16 [S, B, F]; () switches dropout off.
 
         Returns:
           Noise [S, B, A].
@@ -196,20 +196,20 @@ class LnResnet(ScoreNetwork):
         )
 
     @property
-    def dropout_shape(self) -> tuple[int, ...]:
-        """One mask per block."""
-        return (len(self.blocks),) if self._dropout_rate > 0.0 else ()
+    def num_dropouts(self) -> int:
+        """One per block."""
+        return len(self.blocks) if self._dropout_rate > 0.0 else 0
 
-    def trunk(self, h: tf.Tensor, draws: tf.Tensor | None) -> tf.Tensor:
-        """Maps [S, R, F] to noise [S, R, A]; `draws` [S, blocks, R, F] or None."""
+    def trunk(self, h: tf.Tensor, draws: Sequence[tf.Tensor] = ()) -> tf.Tensor:
+        """Maps [S, R, F] to noise [S, R, A]; `draws` are one [S, R, F] per block."""
+        rate = tf.constant(self._dropout_rate)
         for i, (norm, up, down) in enumerate(self.blocks):
             residual = h
-            if draws is not None:
-                h = fused.dropout(
-                    h, draws[..., i, :, :], tf.constant(self._dropout_rate)
-                )
+            dropout = (draws[i], rate) if draws else ()
             if norm is not None:
-                h = fused.layer_norm(h, *map(tf.convert_to_tensor, norm))
+                h = fused.layer_norm(h, *map(tf.convert_to_tensor, norm), *dropout)
+            elif dropout:
+                h = fused.dropout(h, *dropout)
             h = residual + down(self._activate(up(h)))
         return self.output_layer(self._activate(h))
 
@@ -245,11 +245,11 @@ class Mlp(ScoreNetwork):
         self.hidden = dense.mlp_layers(sizes, self._seeds, self._stack, "score/hidden")
 
     @property
-    def dropout_shape(self) -> tuple[int, ...]:
+    def num_dropouts(self) -> int:
         """No dropout."""
-        return ()
+        return 0
 
-    def trunk(self, h: tf.Tensor, draws: tf.Tensor | None) -> tf.Tensor:
+    def trunk(self, h: tf.Tensor, draws: Sequence[tf.Tensor] = ()) -> tf.Tensor:
         """Maps [S, R, F] to noise [S, R, A]; takes no draws."""
         for layer in self.hidden:
             h = layer(self._activate(h))

@@ -89,10 +89,10 @@ class Behavior(BehaviorModel):
 
         steps = randomness.integers(key("diffusion_step"), [batch], num_steps)
         noise = randomness.normal(key("noise"), [batch, self.action_size])
-        draws = None
-        if training and network.dropout_shape:
-            shape = [*network.dropout_shape, batch, network.hidden_dim]
-            draws = randomness.bits(key("dropout"), shape)
+        draws = [
+            randomness.short_bits(key(f"dropout/{i}"), [batch, network.hidden_dim])
+            for i in range(network.num_dropouts if training else 0)
+        ]
         noisy = diffusion.corrupt(actions, steps, noise, self.coefficients)
         predicted = network(noisy, observations, steps, num_steps, draws)
         return weighted_mean(diffusion.loss(predicted, noise), weights)
@@ -115,7 +115,7 @@ class Behavior(BehaviorModel):
                 net.action_features(x), [seeds, batch, num_candidates, hidden]
             )
             h += of_observation + steps[:, t][:, None, None]
-            return net.trunk(tf.reshape(h, [seeds, rows, hidden]), None)
+            return net.trunk(tf.reshape(h, [seeds, rows, hidden]))
 
         actions = diffusion.reverse_chain(
             predict_noise, noise, self.coefficients, self._clip, self._temperature

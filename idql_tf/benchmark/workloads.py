@@ -281,17 +281,14 @@ def _network_step(learner: IdqlLearner, stacked: bool) -> Callable[[], tf.Tensor
     actions, observations = normal(*lead, action_size), normal(*lead, observation_size)
     num_steps = learner.behavior.coefficients.num_steps
     steps = tf.zeros(lead, tf.int32)
-    words = None
-    if net.dropout_shape:
-        shape = [*net.dropout_shape, lead[-1], net.hidden_dim]
-        words = randomness.bits(tf.zeros([1, 2], tf.int64), shape)
-        words = words if stacked else words[0]
+    one = randomness.short_bits(tf.zeros([1, 2], tf.int64), [lead[-1], net.hidden_dim])
+    draws = [one if stacked else one[0]] * net.num_dropouts
 
     def step() -> tf.Tensor:
         variables = net.trainable_variables
         with tf.GradientTape(watch_accessed_variables=False) as tape:
             tape.watch(variables)
-            predicted = net(actions, observations, steps, num_steps, words)
+            predicted = net(actions, observations, steps, num_steps, draws)
             loss = tf.reduce_mean(tf.math.squared_difference(predicted, actions))
         optimizer.apply(tape.gradient(loss, variables), 1e-4)
         return loss

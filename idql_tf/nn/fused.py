@@ -50,12 +50,12 @@ def constant_weights() -> Iterator[None]:
         _CONSTANT.reset(token)
 
 
-def one_pass(function: Callable[..., tf.Tensor]) -> Callable[..., tf.Tensor]:
+def one_pass(function: Callable) -> Callable:
     """Compiles an element-wise function with XLA, except `without_xla`."""
     compiled = tf.function(function, jit_compile=True, autograph=False)
 
     @functools.wraps(function)
-    def call(*args: tf.Tensor) -> tf.Tensor:
+    def call(*args: tf.Tensor) -> object:
         return (function if _ORDINARY.get() else compiled)(*args)
 
     return call
@@ -70,16 +70,19 @@ def _mish(x: tf.Tensor) -> tf.Tensor:
 
 
 @one_pass
-def _mish_gradient(x: tf.Tensor, upstream: tf.Tensor) -> tf.Tensor:
-    e = tf.exp(tf.minimum(x, 20.0))
-    n = e * (e + 2.0)
-    t = n / (n + 2.0)
-    return upstream * (t + x * (1.0 - t * t) * (e / (1.0 + e)))
+def _mish_gradient(x: tf.Tensor, y: tf.Tensor, upstream: tf.Tensor) -> tf.Tensor:
+    # No exponential, which is most of mish's cost: y is kept for the next product
+    # anyway, and with t = tanh(softplus(x)) = y / x (0.6 at 0) the derivative
+    # t + x (1 - t^2) sigmoid(x) is t + 2 y (1 - t^2) / (1 + t + sqrt(1 - t^2)).
+    t = tf.where(tf.abs(x) < 1e-30, 0.6, y / x)
+    w = (1.0 - t) * (1.0 + t)
+    return upstream * (t + 2.0 * y * w / (1.0 + t + tf.sqrt(w)))
 
 
 @tf.custom_gradient
 def _trained_mish(x: tf.Tensor) -> tuple[tf.Tensor, Callable]:
-    return _mish(x), lambda upstream: _mish_gradient(x, upstream)
+    y = _mish(x)
+    return y, lambda upstream: _mish_gradient(x, y, upstream)
 
 
 def mish(x: tf.Tensor) -> tf.Tensor:
@@ -109,16 +112,53 @@ def swish(x: tf.Tensor) -> tf.Tensor:
     return _swish(x) if _ORDINARY.get() else _trained_swish(x)
 
 
-def _standardize(x: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
-    centred = x - tf.reduce_mean(x, -1, keepdims=True)
-    variance = tf.reduce_mean(centred * centred, -1, keepdims=True)
-    inverse = tf.math.rsqrt(variance + LAYER_NORM_EPSILON)
-    return centred * inverse, inverse
+def _drop(x: tf.Tensor, draws: tf.Tensor, rate: tf.Tensor) -> tf.Tensor:
+    kept = draws >= tf.cast((rate - 0.5) * 2.0**16, tf.int16)
+    return tf.where(kept, x / (1.0 - rate), 0.0)
+
+
+_one_pass_drop = one_pass(_drop)
+
+
+@tf.custom_gradient
+def dropout(
+    x: tf.Tensor, draws: tf.Tensor, rate: tf.Tensor
+) -> tuple[tf.Tensor, Callable]:
+    """Zeroes each x with probability `rate` and scales the rest by 1 / (1 - rate).
+
+    The probability is rounded to a multiple of 2^-16.
+
+    Args:
+      x: any shape.
+      draws: random int16 of the same shape (`randomness.short_bits`).
+      rate: float32 scalar in [0, 1).
+    """
+
+    def gradient(upstream: tf.Tensor) -> tuple[tf.Tensor, None, None]:
+        return _one_pass_drop(upstream, draws, rate), None, None
+
+    return _one_pass_drop(x, draws, rate), gradient
+
+
+def _mean(x: tf.Tensor) -> tf.Tensor:
+    # XLA adds a row's numbers one after the other on a CPU; halves it adds abreast.
+    size = width = x.shape[-1]
+    while width > 32 and width % 2 == 0:
+        width //= 2
+        x = x[..., :width] + x[..., width:]
+    return tf.reduce_sum(x, -1, keepdims=True) / size
 
 
 @one_pass
-def _layer_norm(x: tf.Tensor, scale: tf.Tensor, bias: tf.Tensor) -> tf.Tensor:
-    return _standardize(x)[0] * scale[..., None, :] + bias[..., None, :]
+def _layer_norm(
+    x: tf.Tensor, scale: tf.Tensor, bias: tf.Tensor, *dropout_: tf.Tensor
+) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
+    x = _drop(x, *dropout_) if dropout_ else x
+    mean = _mean(x)
+    centred = x - mean
+    inverse = tf.math.rsqrt(_mean(centred * centred) + LAYER_NORM_EPSILON)
+    y = centred * inverse * scale[..., None, :] + bias[..., None, :]
+    return y, mean, inverse
 
 
 def _one_op_layer_norm(x: tf.Tensor, scale: tf.Tensor, bias: tf.Tensor) -> tf.Tensor:
@@ -148,66 +188,54 @@ def _one_op_layer_norm(x: tf.Tensor, scale: tf.Tensor, bias: tf.Tensor) -> tf.Te
 
 @one_pass
 def _layer_norm_gradient(
-    x: tf.Tensor, scale: tf.Tensor, upstream: tf.Tensor
+    x: tf.Tensor,
+    mean: tf.Tensor,
+    inverse: tf.Tensor,
+    scale: tf.Tensor,
+    upstream: tf.Tensor,
+    *dropout_: tf.Tensor,
 ) -> tuple[tf.Tensor, tf.Tensor]:
-    normed, inverse = _standardize(x)
+    x = _drop(x, *dropout_) if dropout_ else x
+    normed = (x - mean) * inverse
     g = upstream * scale[..., None, :]
-    mean_g = tf.reduce_mean(g, -1, keepdims=True)
-    mean_gx = tf.reduce_mean(g * normed, -1, keepdims=True)
-    return inverse * (g - mean_g - normed * mean_gx), upstream * normed
+    dx = inverse * (g - _mean(g) - normed * _mean(g * normed))
+    return _drop(dx, *dropout_) if dropout_ else dx, upstream * normed
 
 
 @tf.custom_gradient
 def _trained_layer_norm(
-    x: tf.Tensor, scale: tf.Tensor, bias: tf.Tensor
+    x: tf.Tensor, scale: tf.Tensor, bias: tf.Tensor, *dropout_: tf.Tensor
 ) -> tuple[tf.Tensor, Callable]:
-    def gradient(upstream: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
-        dx, scaled = _layer_norm_gradient(x, scale, upstream)
-        return dx, tf.reduce_sum(scaled, -2), tf.reduce_sum(upstream, -2)
+    y, mean, inverse = _layer_norm(x, scale, bias, *dropout_)
 
-    return _layer_norm(x, scale, bias), gradient
+    def gradient(upstream: tf.Tensor) -> tuple[tf.Tensor | None, ...]:
+        dx, scaled = _layer_norm_gradient(x, mean, inverse, scale, upstream, *dropout_)
+        sums = tf.reduce_sum(scaled, -2), tf.reduce_sum(upstream, -2)
+        return dx, *sums, *[None] * len(dropout_)
+
+    return y, gradient
 
 
-def layer_norm(x: tf.Tensor, scale: tf.Tensor, bias: tf.Tensor) -> tf.Tensor:
+def layer_norm(
+    x: tf.Tensor, scale: tf.Tensor, bias: tf.Tensor, *dropout_: tf.Tensor
+) -> tf.Tensor:
     """Layer normalisation over the last axis with epsilon 1e-6 (flax's default).
 
     Args:
       x: [*stack, B, F].
       scale: [*stack, F].
       bias: [*stack, F].
+      *dropout_: draws and rate of a `dropout` of x before it, in the same pass.
 
     Returns:
       [*stack, B, F].
     """
     if not _ORDINARY.get():
-        return _trained_layer_norm(x, scale, bias)
+        return _trained_layer_norm(x, scale, bias, *dropout_)
+    x = dropout(x, *dropout_) if dropout_ else x
     if _CONSTANT.get():
         return _one_op_layer_norm(x, scale, bias)
-    return _layer_norm(x, scale, bias)
-
-
-@one_pass
-def _drop(x: tf.Tensor, words: tf.Tensor, rate: tf.Tensor) -> tf.Tensor:
-    kept = words >= tf.cast((tf.cast(rate, tf.float64) - 0.5) * 2.0**32, tf.int32)
-    return tf.where(kept, x / (1.0 - rate), 0.0)
-
-
-@tf.custom_gradient
-def dropout(
-    x: tf.Tensor, words: tf.Tensor, rate: tf.Tensor
-) -> tuple[tf.Tensor, Callable]:
-    """Zeroes each x with probability `rate` and scales the rest by 1 / (1 - rate).
-
-    Args:
-      x: any shape.
-      words: random int32 of the same shape (`randomness.bits`).
-      rate: float32 scalar in [0, 1).
-    """
-
-    def gradient(upstream: tf.Tensor) -> tuple[tf.Tensor, None, None]:
-        return _drop(upstream, words, rate), None, None
-
-    return _drop(x, words, rate), gradient
+    return _layer_norm(x, scale, bias)[0]
 
 
 _ACTIVATIONS = {"mish": mish, "swish": swish, "relu": tf.nn.relu}

@@ -114,12 +114,14 @@ def test_unstacked_network_equals_a_stack_of_one():
 
 def test_dropout_zeroes_the_rate_and_keeps_the_mean():
     network = LnResnet(11, 3, (0,), **PAPER)
-    assert network.dropout_shape == (3,)
+    assert network.num_dropouts == 3
     x = tf.ones([1, 400, 256])
-    words = randomness.bits(tf.constant([[0, 1]], tf.int64), [400, 256])
-    dropped = fused.dropout(x, words, tf.constant(0.1))
-    assert np.mean(dropped == 0) == pytest.approx(0.1, abs=0.01)
-    assert np.mean(dropped) == pytest.approx(1.0, abs=0.01)
+    draws = randomness.short_bits(tf.constant([[0, 1]], tf.int64), [400, 256])
+    for rate in (0.1, 0.5, 0.9):
+        dropped = fused.dropout(x, draws, tf.constant(rate)).numpy()
+        assert np.mean(dropped == 0) == pytest.approx(rate, abs=0.01)
+        np.testing.assert_allclose(dropped[dropped > 0], 1 / (1 - rate), rtol=1e-5)
+    assert (fused.dropout(x, draws, tf.constant(0.0)) == x).numpy().all()
 
 
 @pytest.mark.parametrize(
@@ -140,23 +142,31 @@ def test_fused_activations_and_their_gradients(function, reference):
     )
 
 
-def test_fused_layer_norm_and_its_gradients():
+@pytest.mark.parametrize("rate", [0.0, 0.3])
+@pytest.mark.parametrize("width", [16, 96, 256])
+def test_fused_layer_norm_and_its_gradients(width, rate):
     rng = np.random.default_rng(0)
-    x = tf.constant(rng.normal(size=(2, 7, 16)), tf.float32)
-    scale = tf.constant(rng.normal(size=(2, 16)), tf.float32)
-    bias = tf.constant(rng.normal(size=(2, 16)), tf.float32)
-    weight = tf.constant(rng.normal(size=(2, 7, 16)), tf.float32)
+    x, weight = tf.constant(rng.normal(size=(2, 2, 7, width)), tf.float32)
+    scale, bias = tf.constant(rng.normal(size=(2, 2, width)), tf.float32)
+    draws = tf.constant(rng.integers(-(2**15), 2**15, x.shape), tf.int16)
+    kept = draws.numpy() >= (rate - 0.5) * 2**16
+    assert kept.all() if rate == 0 else 0.6 < kept.mean() < 0.8
 
-    def reference(x, scale, bias):
+    def ours(x):
+        dropout = (draws, tf.constant(rate)) if rate else ()
+        return fused.layer_norm(x, scale, bias, *dropout)
+
+    def reference(x):
+        x = tf.where(kept, x / (1 - rate), 0.0)
         mean, variance = tf.nn.moments(x, -1, keepdims=True)
         normed = (x - mean) / tf.sqrt(variance + 1e-6)
         return normed * scale[:, None] + bias[:, None]
 
     results = []
-    for function in (fused.layer_norm, reference):
+    for function in (ours, reference):
         with tf.GradientTape() as tape:
             tape.watch([x, scale, bias])
-            y = function(x, scale, bias)
+            y = function(x)
             loss = tf.reduce_sum(y * weight)
         results.append([y, *tape.gradient(loss, [x, scale, bias])])
     for ours, theirs in zip(*results, strict=True):

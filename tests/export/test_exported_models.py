@@ -200,8 +200,8 @@ def test_a_tflite_model_acts_as_the_policy(ensemble, precision):
     # Two candidates of nearly one worth may change places: that is a large difference.
     limit = {"float32": 1e-4, "float16": 0.05}[precision]
     assert np.mean(np.array(differences) < limit) >= 0.95, differences
-    # Many coincide: the last step, without noise, starts from clipped actions. Two points
-    # take 80 % of the first row's draws, 25 % of this one's.
+    # Many coincide: the last step, without noise, starts from clipped actions. Two
+    # points take 80 % of the first row's draws, 25 % of this one's.
     draws = np.concatenate([serve(observation=ROWS[2:3])["action"] for _ in range(32)])
     assert len(np.unique(draws, axis=0)) > 2 and (np.abs(draws) <= 1).all()
     checks = exporting.read_card(folder)["parity"][f"tflite_{precision}"]

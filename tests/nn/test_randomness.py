@@ -22,6 +22,7 @@ def _few_integers(keys, shape):
     "draw, tolerance",
     [
         (randomness.bits, 0.0),
+        (randomness.short_bits, 0.0),
         (randomness.uniform, 0.0),
         (_integers, 0.0),
         (_few_integers, 0.0),
@@ -58,6 +59,17 @@ def test_distributions():
     assert uniform.min() > 0 and uniform.max() < 1
     drawn = randomness.integers(_keys(0), [60_000], 6).numpy()
     assert stats.chisquare(np.bincount(drawn[0], minlength=6)).pvalue > 1e-3
+
+
+def test_short_bits_are_all_equally_likely_and_independent():
+    drawn = randomness.short_bits(_keys(0), [3, 65_536]).numpy()[0].astype(int)
+    assert drawn.shape == (3, 65_536)
+    counts = np.bincount((drawn.ravel() + 32_768) // 256, minlength=256)
+    assert stats.chisquare(counts).pvalue > 1e-3
+    # The two of a word are neighbours.
+    assert abs(np.corrcoef(drawn[:, ::2].ravel(), drawn[:, 1::2].ravel())[0, 1]) < 0.01
+    odd = randomness.short_bits(_keys(0, 1), [4, 5])
+    assert odd.shape == (2, 4, 5) and odd.dtype == tf.int16
 
 
 def test_consecutive_steps_are_uncorrelated():
