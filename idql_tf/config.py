@@ -17,6 +17,8 @@ _PACKAGE = pathlib.Path(__file__).resolve().parent
 # gin/ lies beside the package in a clone, and within it once installed.
 ROOT = next(p for p in (_PACKAGE.parent, _PACKAGE) if (p / "gin/base.gin").is_file())
 BASE = ROOT / "gin" / "base.gin"
+# Each runs in the scope of its name (`runs/studies.py`).
+_STUDIES = r"figure\d|table\d"
 
 
 def load(files: Sequence[str], params: Sequence[str] = ()) -> None:
@@ -24,8 +26,8 @@ def load(files: Sequence[str], params: Sequence[str] = ()) -> None:
 
     Raises:
       UserError: a file is missing, imports or includes anything (a gin import
-        would run a stranger's code), names what another package has registered, or
-        binds an unknown name.
+        would run a stranger's code), names what another package has registered,
+        binds an unknown name, or a macro or scope that nothing asks for.
     """
     texts = [(str(BASE), BASE.read_text())]
     _load(texts + [(name, _read(name)) for name in files], params)
@@ -58,12 +60,19 @@ def _check_used(base: _Names, others: Sequence[tuple[str, _Names]]) -> None:
     Raises:
       UserError: there is one, such as CRITC_STEPS, which would train with the default.
     """
-    used = base.bound.union(base.used, *(names.used for _, names in others))
+    used = base.macros.union(base.used, *(names.used for _, names in others))
+    opened = base.opened.union(*(names.opened for _, names in others))
     for name, names in others:
-        for unused in sorted(names.bound - used):
+        for unused in sorted(names.macros - used):
             near = difflib.get_close_matches(unused, sorted(used), 1)
             hint = f"did you mean {near[0]}?" if near else "see gin/base.gin"
             raise UserError(f"{name}: nothing uses {unused}; {hint}")
+        for scope in sorted(names.scopes - opened):
+            if not re.fullmatch(_STUDIES, scope):
+                raise UserError(
+                    f"{name}: nothing opens the scope {scope}/; expected none, or a "
+                    "study's, as in figure4/study.on"
+                )
 
 
 def add_defaults() -> None:
@@ -114,7 +123,7 @@ def current() -> str:
     `cluster`, `sweep`, `study` and the studies are left out.
     """
     text = gin.config_str()
-    others = r"(.+/)?(cluster|sweep|study|figure\d|table\d)"
+    others = rf"(.+/)?(cluster|sweep|study|{_STUDIES})"
     return re.sub(rf"# Parameters for {others}:\n(.+\n)+\n?", "", text)
 
 
@@ -135,27 +144,31 @@ class _Names(config_parser.ParserDelegate):
 
     Attributes:
       foreign: names that other packages have registered.
-      bound: macros and scopes that get a value; a scope may be a configurable's name.
-      used: macros and scopes that a value asks for.
+      macros: those that get a value.
+      scopes: those that parameters are bound within.
+      used: macros that a value asks for.
+      opened: scopes of references.
     """
 
     def __init__(self) -> None:
         self.foreign: list[str] = []
-        self.bound: set[str] = set()
+        self.macros: set[str] = set()
+        self.scopes: set[str] = set()
         self.used: set[str] = set()
+        self.opened: set[str] = set()
 
     def note(self, statement: config_parser.BindingStatement) -> None:
         """Takes down what a statement binds."""
         scopes = [scope for scope in (statement.scope or "").split("/") if scope]
         if statement.arg_name:
-            self.bound.update(scope for scope in scopes if not _is_configurable(scope))
+            self.scopes.update(scopes)
         else:
-            self.bound.add("/".join([*scopes, statement.selector]))
+            self.macros.add("/".join([*scopes, statement.selector]))
 
     def configurable_reference(
         self, scoped_configurable_name: str, evaluate: bool
     ) -> str:
-        self.used.update(scoped_configurable_name.split("/")[:-1])
+        self.opened.update(scoped_configurable_name.split("/")[:-1])
         try:
             module = gin.get_configurable(scoped_configurable_name).__module__
         except ValueError:  # gin says so in its own words.
@@ -167,14 +180,6 @@ class _Names(config_parser.ParserDelegate):
     def macro(self, macro_name: str) -> str:
         self.used.add(macro_name)
         return macro_name
-
-
-def _is_configurable(name: str) -> bool:
-    try:
-        gin.get_configurable(name)
-    except ValueError:
-        return False
-    return True
 
 
 def _parse(name: str, text: str) -> _Names:

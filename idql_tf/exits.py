@@ -9,7 +9,7 @@ import os
 import signal
 import sys
 from collections.abc import Iterator
-from typing import NoReturn
+from typing import NoReturn, TextIO
 
 from absl import flags
 
@@ -70,20 +70,22 @@ def explained() -> Iterator[None]:
     except (UserError, flags.Error) as error:
         # gin appends where in the configuration an exception passed through.
         message = str(error).partition("\n  In call to configurable")[0]
-        print("error: " + " ".join(message.split()), file=sys.stderr)
-        sys.exit(BAD_USAGE)
+        _fail(" ".join(message.split()), BAD_USAGE)
     except KeyboardInterrupt:
-        print("interrupted", file=sys.stderr)
-        sys.exit(130)
-    except BrokenPipeError:
-        # Nobody reads on, as after `| head`; Python would complain once more at exit.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        _end("interrupted", 128 + signal.SIGINT)
+    except BrokenPipeError:  # Nobody reads on, as after `| head`.
         sys.exit(FAILED)
     except (Failure, FloatingPointError) as error:
         _fail(str(error))
     except Exception as error:
         _explain(error)
         raise
+    finally:
+        # Python would try once more to write what could not be, and exit with 120.
+        try:
+            sys.stdout.flush()
+        except OSError:
+            _silence(sys.stdout)
 
 
 # What the system refuses: because of what the user named, or because of the machine.
@@ -118,12 +120,17 @@ def _explain(error: Exception) -> None:
 
 
 def _fail(reason: str, code: int = FAILED) -> NoReturn:
-    """Says why the work failed; what libraries say while they end is not heard."""
-    print(f"error: {reason}", file=sys.stderr, flush=True)
-    nowhere = os.open(os.devnull, os.O_WRONLY)
-    os.dup2(nowhere, sys.stderr.fileno())
-    try:
-        sys.stdout.flush()
-    except OSError:  # Python would try once more, fail, and exit with 120.
-        os.dup2(nowhere, sys.stdout.fileno())
+    """Says why the work failed."""
+    _end(f"error: {reason}", code)
+
+
+def _end(line: str, code: int) -> NoReturn:
+    """Ends with a line; what libraries say while they end is not heard."""
+    with contextlib.suppress(OSError):
+        print(line, file=sys.stderr, flush=True)
+    _silence(sys.stderr)
     sys.exit(code)
+
+
+def _silence(stream: TextIO) -> None:
+    os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())

@@ -1,6 +1,7 @@
 """What every launch script answers to the system's refusals."""
 
 import errno
+import os
 import subprocess
 import sys
 
@@ -19,6 +20,9 @@ cli.run(main, import_libraries=False)
 
 
 def _ran(body, *args, redirect="", environment=None):
+    environment = dict(os.environ if environment is None else environment)
+    # Where Python does not buffer, print fails, and not what comes after it.
+    environment.pop("PYTHONUNBUFFERED", None)
     command = [sys.executable, "-c", PROGRAM.format(body=body), *args]
     return subprocess.run(
         ["bash", "-c", f'"$@" {redirect}', "sh", *command],
@@ -66,6 +70,23 @@ def test_no_room_for_what_is_printed_is_one_line(arguments):
     done = _ran("print('a table')", *arguments, redirect="> /dev/full")
     assert done.returncode == 1
     assert done.stderr.count("\n") == 1 and "No space left on device" in done.stderr
+
+
+@pytest.mark.parametrize(
+    "body, code, redirect",
+    [
+        ("raise errors.UserError('x')", 2, "> /dev/full"),
+        ("raise errors.UserError('x')", 2, "> /dev/full 2> /dev/full"),
+        ("raise errors.Failure('x')", 1, "> /dev/full 2> /dev/full"),
+        ("raise KeyboardInterrupt", 130, "> /dev/full"),
+        ("os.kill(os.getpid(), 15)", 143, "> /dev/full"),
+        ("raise ValueError('x')", 1, "> /dev/full"),
+        ("return 75", 1, "> /dev/full"),  # what it printed is lost
+    ],
+)
+def test_the_exit_code_outlives_a_full_device(body, code, redirect):
+    done = _ran(f"from idql_tf import errors; print('x'); {body}", redirect=redirect)
+    assert done.returncode == code
 
 
 def test_what_a_terminal_cannot_show_is_no_error():

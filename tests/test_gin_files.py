@@ -167,8 +167,10 @@ def test_objectives_can_be_chosen():
         ("CRITIC_STEPS = " + "9" * 5_000, "--gin_param"),
         ("CRITIC_STEPS = __import__('os')", "--gin_param"),
         ("CRITC_STEPS = 10", "nothing uses CRITC_STEPS; did you mean CRITIC_STEPS?"),
-        ("figrue4/study.on = ('a',)", "nothing uses figrue4"),
-        ("wide/LnResnet.hidden_dim = 8", "nothing uses wide"),
+        ("figrue4/study.on = ('a',)", "nothing opens the scope figrue4/; .* figure4/"),
+        ("wide/LnResnet.hidden_dim = 8", "nothing opens the scope wide/"),
+        ("LnResnet/Critic.discount = 0.5", "nothing opens the scope LnResnet/"),
+        ("CRITIC_STEPS/Critic.discount = 0.5", "nothing opens the scope CRITIC_STEPS/"),
     ],
 )
 def test_mistakes_are_refused_in_one_line(param, message):

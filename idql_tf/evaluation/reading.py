@@ -103,17 +103,19 @@ def _fewer(
         for entry in entries
         if entry["extraction"] == "argmax"
         and 1 < entry["num_candidates"] < idql["num_candidates"]
-        and (entry["phase"], entry["step"]) == (idql["phase"], idql["step"])
+        and all(entry[key] == idql[key] for key in ("phase", "step", "seeds"))
         and primary(entry) == measure
     ]
     best = max((single, *alike), key=lambda entry: entry[measure]["mean"])
     if best is single:
+        untried = not alike and idql["num_candidates"] > 4
+        fewer = "fewer (launch/evaluate.py --num_candidates 4), or " if untried else ""
         return (
             "The more candidates, the more of the critic's errors are chosen: try "
-            "fewer (launch/evaluate.py --num_candidates 4), or more critic steps."
+            f"{fewer}more critic steps."
         )
     return (
-        f"Of the numbers of candidates evaluated N = {best['num_candidates']} is best, "
+        f"Of the smaller numbers evaluated N = {best['num_candidates']} is best, "
         f"with {number(best[measure]['mean'])}. It is picked by these episodes: "
         "evaluate it on others (--gin_param evaluate.evaluation_seed=...) before you "
         "rely on it."

@@ -33,7 +33,6 @@ def table1(longer: str) -> Study:
     return Study("IDQL and others, offline", tuple(arms), tuple(orders))
 
 
-@gin.configurable
 def table4() -> Study:
     """The whole family on the same critic and data."""
     arms = (
@@ -50,7 +49,6 @@ def table4() -> Study:
     return Study("The family on one critic", arms, orders)
 
 
-@gin.configurable
 def table5() -> Study:
     """Mazes: IDQL, IQL and cloning."""
     arms = (_idql(), _baseline("IQL", "iql"), _baseline("BC", "bc_gaussian"))
@@ -61,7 +59,6 @@ def table5() -> Study:
     return Study("Mazes, offline", arms, orders)
 
 
-@gin.configurable
 def table3() -> Study:
     """Finetuning: the score before and after it."""
     arms = (
@@ -76,7 +73,6 @@ def table3() -> Study:
     return Study("Finetuned online", arms, orders)
 
 
-@gin.configurable
 def figure9() -> Study:
     """Finetuning over its steps, beside the same updates on the dataset alone."""
     panel = Panel("finetuning", "environment steps online")

@@ -74,7 +74,8 @@ def _mish_gradient(x: tf.Tensor, y: tf.Tensor, upstream: tf.Tensor) -> tf.Tensor
     # No exponential, which is most of mish's cost: y is kept for the next product
     # anyway, and with t = tanh(softplus(x)) = y / x (0.6 at 0) the derivative
     # t + x (1 - t^2) sigmoid(x) is t + 2 y (1 - t^2) / (1 + t + sqrt(1 - t^2)).
-    t = tf.where(tf.abs(x) < 1e-30, 0.6, y / x)
+    # A GPU's quotient may be an ulp above 1.
+    t = tf.minimum(tf.where(tf.abs(x) < 1e-30, 0.6, y / x), 1.0)
     w = (1.0 - t) * (1.0 + t)
     return upstream * (t + 2.0 * y * w / (1.0 + t + tf.sqrt(w)))
 
@@ -141,6 +142,8 @@ def dropout(
 
 
 def _mean(x: tf.Tensor) -> tf.Tensor:
+    if _ORDINARY.get():
+        return tf.reduce_mean(x, -1, keepdims=True)
     # XLA adds a row's numbers one after the other on a CPU; halves it adds abreast.
     size = width = x.shape[-1]
     while width > 32 and width % 2 == 0:
@@ -151,9 +154,9 @@ def _mean(x: tf.Tensor) -> tf.Tensor:
 
 @one_pass
 def _layer_norm(
-    x: tf.Tensor, scale: tf.Tensor, bias: tf.Tensor, *dropout_: tf.Tensor
+    x: tf.Tensor, scale: tf.Tensor, bias: tf.Tensor, *draws_and_rate: tf.Tensor
 ) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
-    x = _drop(x, *dropout_) if dropout_ else x
+    x = _drop(x, *draws_and_rate) if draws_and_rate else x
     mean = _mean(x)
     centred = x - mean
     inverse = tf.math.rsqrt(_mean(centred * centred) + LAYER_NORM_EPSILON)
@@ -193,31 +196,34 @@ def _layer_norm_gradient(
     inverse: tf.Tensor,
     scale: tf.Tensor,
     upstream: tf.Tensor,
-    *dropout_: tf.Tensor,
+    *draws_and_rate: tf.Tensor,
 ) -> tuple[tf.Tensor, tf.Tensor]:
-    x = _drop(x, *dropout_) if dropout_ else x
+    x = _drop(x, *draws_and_rate) if draws_and_rate else x
     normed = (x - mean) * inverse
     g = upstream * scale[..., None, :]
     dx = inverse * (g - _mean(g) - normed * _mean(g * normed))
-    return _drop(dx, *dropout_) if dropout_ else dx, upstream * normed
+    dx = _drop(dx, *draws_and_rate) if draws_and_rate else dx
+    return dx, upstream * normed
 
 
 @tf.custom_gradient
 def _trained_layer_norm(
-    x: tf.Tensor, scale: tf.Tensor, bias: tf.Tensor, *dropout_: tf.Tensor
+    x: tf.Tensor, scale: tf.Tensor, bias: tf.Tensor, *draws_and_rate: tf.Tensor
 ) -> tuple[tf.Tensor, Callable]:
-    y, mean, inverse = _layer_norm(x, scale, bias, *dropout_)
+    y, mean, inverse = _layer_norm(x, scale, bias, *draws_and_rate)
 
     def gradient(upstream: tf.Tensor) -> tuple[tf.Tensor | None, ...]:
-        dx, scaled = _layer_norm_gradient(x, mean, inverse, scale, upstream, *dropout_)
+        dx, scaled = _layer_norm_gradient(
+            x, mean, inverse, scale, upstream, *draws_and_rate
+        )
         sums = tf.reduce_sum(scaled, -2), tf.reduce_sum(upstream, -2)
-        return dx, *sums, *[None] * len(dropout_)
+        return dx, *sums, *[None] * len(draws_and_rate)
 
     return y, gradient
 
 
 def layer_norm(
-    x: tf.Tensor, scale: tf.Tensor, bias: tf.Tensor, *dropout_: tf.Tensor
+    x: tf.Tensor, scale: tf.Tensor, bias: tf.Tensor, *draws_and_rate: tf.Tensor
 ) -> tf.Tensor:
     """Layer normalisation over the last axis with epsilon 1e-6 (flax's default).
 
@@ -225,14 +231,14 @@ def layer_norm(
       x: [*stack, B, F].
       scale: [*stack, F].
       bias: [*stack, F].
-      *dropout_: draws and rate of a `dropout` of x before it, in the same pass.
+      *draws_and_rate: both of a `dropout` of x before it in the same pass, or none.
 
     Returns:
       [*stack, B, F].
     """
     if not _ORDINARY.get():
-        return _trained_layer_norm(x, scale, bias, *dropout_)
-    x = dropout(x, *dropout_) if dropout_ else x
+        return _trained_layer_norm(x, scale, bias, *draws_and_rate)
+    x = dropout(x, *draws_and_rate) if draws_and_rate else x
     if _CONSTANT.get():
         return _one_op_layer_norm(x, scale, bias)
     return _layer_norm(x, scale, bias)[0]

@@ -52,9 +52,10 @@ def bits(keys_: tf.Tensor, shape: list) -> tf.Tensor:
 def short_bits(keys_: tf.Tensor, shape: list) -> tf.Tensor:
     """Random int16 [S, *shape], two from each word: half the time of words."""
     *rows, count = shape
-    words = bits(keys_, [*rows, -(-count // 2)])
-    shorts = tf.reshape(tf.bitcast(words, tf.int16), [*words.shape[:1], *rows, -1])
-    return shorts if count % 2 == 0 else shorts[..., :count]
+    num_words = -(-count // 2)
+    words = bits(keys_, [*rows, num_words])
+    shorts = tf.bitcast(words, tf.int16)
+    return tf.reshape(shorts, [words.shape[0], *rows, 2 * num_words])[..., :count]
 
 
 # TensorFlow makes floats from Philox words in one way, XLA in another. These two

@@ -77,7 +77,7 @@ def test_shares_of_the_first_layer_add_up_to_the_joint_network():
     features = network.action_features(actions) + shares
     features += network.observation_features(observations)
     np.testing.assert_allclose(
-        network.trunk(features, None),
+        network.trunk(features),
         network(actions, observations, steps, 5),
         atol=2e-6,
     )
@@ -142,6 +142,13 @@ def test_fused_activations_and_their_gradients(function, reference):
     )
 
 
+def test_gradient_of_mish_is_finite_where_a_quotient_is_rounded_up():
+    x = np.float32([-20.0, -0.0, 1e-38, 9.0, 20.0])
+    upstream = tf.ones(len(x))
+    for y in (x * np.tanh(np.log1p(np.exp(x))), np.nextafter(x, np.inf)):
+        assert np.isfinite(fused._mish_gradient(x, y, upstream)).all()
+
+
 @pytest.mark.parametrize("rate", [0.0, 0.3])
 @pytest.mark.parametrize("width", [16, 96, 256])
 def test_fused_layer_norm_and_its_gradients(width, rate):
@@ -169,8 +176,8 @@ def test_fused_layer_norm_and_its_gradients(width, rate):
             y = function(x)
             loss = tf.reduce_sum(y * weight)
         results.append([y, *tape.gradient(loss, [x, scale, bias])])
-    for ours, theirs in zip(*results, strict=True):
-        np.testing.assert_allclose(ours, theirs, rtol=1e-4, atol=1e-5)
+    for found, expected in zip(*results, strict=True):
+        np.testing.assert_allclose(found, expected, rtol=1e-4, atol=1e-5)
 
 
 @pytest.mark.parametrize("constant", [False, True])
@@ -189,3 +196,14 @@ def test_ordinary_layer_norm_equals_the_fused_one(members, constant):
         ]
     theirs = 2 * [fused.layer_norm(i, *weights) for i in inputs]
     np.testing.assert_allclose(ours, theirs, rtol=1e-4, atol=1e-5)
+
+
+def test_ordinary_layer_norm_takes_a_dropout_too():
+    rng = np.random.default_rng(0)
+    x = tf.constant(rng.normal(size=(1, 7, 16)), tf.float32)
+    draws = tf.constant(rng.integers(-(2**15), 2**15, x.shape), tf.int16)
+    arguments = x, tf.ones([1, 16]), tf.zeros([1, 16]), draws, tf.constant(0.3)
+    with fused.without_xla():
+        ordinary = fused.layer_norm(*arguments)
+    np.testing.assert_allclose(ordinary, fused.layer_norm(*arguments), atol=1e-5)
+    assert np.abs(ordinary - fused.layer_norm(*arguments[:3])).max() > 0.1

@@ -209,7 +209,12 @@ def test_reading_says_what_to_try_where_the_choice_hurts(run_dir):
     assert "hurts on these seeds" in text and "--num_candidates 4" in text
     # One of another step or another rule is not compared.
     add(run_dir, rows_of([[90], [90], [90]], 8, 100))
+    # Nor is one of fewer seeds.
+    add(run_dir, rows_of([[90], [95]], 16, 200))
     assert "--num_candidates 4" in reading.paragraph(summary.write(run_dir))
+    add(run_dir, rows_of([[20], [30], [40]], 2, 200))
+    text = reading.paragraph(summary.write(run_dir))
+    assert "more critic steps" in text and "--num_candidates" not in text
     add(run_dir, rows_of([[80], [90], [85]], 4, 200))
     text = reading.paragraph(summary.write(run_dir))
     assert "N = 4 is best, with 42.5" in text and "evaluation_seed" in text
