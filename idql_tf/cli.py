@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 import os
-import signal
 import sys
 import textwrap
 from collections.abc import Callable, Sequence
@@ -204,5 +203,5 @@ def _run(
         with exits.ended_at_once():
             import_quietly()
     # Jobs that can save and resume take the signal over.
-    signal.signal(signal.SIGTERM, exits.Termination())
+    exits.terminable()
     return main(*extra) or exits.DONE

@@ -47,19 +47,18 @@ def load_text(
 def _load(texts: Sequence[tuple[str, str]], params: Sequence[str]) -> None:
     register()
     gin.clear_config()
-    found = [
-        (name, _parse(name, text))
-        for name, text in (*texts, *(("--gin_param", param) for param in params))
-    ]
+    given = [(f"--gin_param {param:.60}", param) for param in params]
+    found = [(name, _parse(name, text)) for name, text in (*texts, *given)]
     _check_used(found[0][1], found[1:])
 
 
 def _check_used(base: _Names, others: Sequence[tuple[str, _Names]]) -> None:
-    """Refuses macros and scopes that nothing asks for, which gin accepts.
+    """Refuses macros and scopes without use, and uses without a value, as gin does not.
 
     Raises:
       UserError: there is one, such as CRITC_STEPS, which would train with the default.
     """
+    bound = base.macros.union(*(names.macros for _, names in others))
     used = base.macros.union(base.used, *(names.used for _, names in others))
     opened = base.opened.union(*(names.opened for _, names in others))
     for name, names in others:
@@ -67,11 +66,16 @@ def _check_used(base: _Names, others: Sequence[tuple[str, _Names]]) -> None:
             near = difflib.get_close_matches(unused, sorted(used), 1)
             hint = f"did you mean {near[0]}?" if near else "see gin/base.gin"
             raise UserError(f"{name}: nothing uses {unused}; {hint}")
-        for scope in sorted(names.scopes - opened):
-            if not re.fullmatch(_STUDIES, scope):
+        for absent in sorted(names.used - bound):
+            near = difflib.get_close_matches(absent, sorted(bound), 1)
+            hint = f"did you mean %{near[0]}?" if near else "see gin/base.gin"
+            raise UserError(f"{name}: nothing gives %{absent} a value; {hint}")
+        for scope, selector in sorted(names.scopes):
+            of_study = re.fullmatch(_STUDIES, scope) and selector in ("study", scope)
+            if scope not in opened and not of_study:
                 raise UserError(
-                    f"{name}: nothing opens the scope {scope}/; expected none, or a "
-                    "study's, as in figure4/study.on"
+                    f"{name}: nothing opens {scope}/ for {selector}; expected no "
+                    "scope, or a study's, as in figure4/study.on"
                 )
 
 
@@ -134,7 +138,7 @@ def _read(name: str) -> str:
     if not path.is_file():
         raise UserError(f"gin file {name} not found; see the files under gin/")
     try:
-        return path.read_text(encoding="utf-8")
+        return path.read_text(encoding="utf-8-sig")
     except UnicodeDecodeError as error:
         raise UserError(f"gin file {name} is not text: {error}") from error
 
@@ -145,7 +149,7 @@ class _Names(config_parser.ParserDelegate):
     Attributes:
       foreign: names that other packages have registered.
       macros: those that get a value.
-      scopes: those that parameters are bound within.
+      scopes: those that parameters are bound within, and of what.
       used: macros that a value asks for.
       opened: scopes of references.
     """
@@ -153,7 +157,7 @@ class _Names(config_parser.ParserDelegate):
     def __init__(self) -> None:
         self.foreign: list[str] = []
         self.macros: set[str] = set()
-        self.scopes: set[str] = set()
+        self.scopes: set[tuple[str, str]] = set()
         self.used: set[str] = set()
         self.opened: set[str] = set()
 
@@ -161,7 +165,8 @@ class _Names(config_parser.ParserDelegate):
         """Takes down what a statement binds."""
         scopes = [scope for scope in (statement.scope or "").split("/") if scope]
         if statement.arg_name:
-            self.scopes.update(scopes)
+            self.scopes.update((scope, statement.selector) for scope in scopes)
+            self._note_foreign(statement.selector)
         else:
             self.macros.add("/".join([*scopes, statement.selector]))
 
@@ -169,13 +174,16 @@ class _Names(config_parser.ParserDelegate):
         self, scoped_configurable_name: str, evaluate: bool
     ) -> str:
         self.opened.update(scoped_configurable_name.split("/")[:-1])
+        self._note_foreign(scoped_configurable_name)
+        return scoped_configurable_name
+
+    def _note_foreign(self, name: str) -> None:
         try:
-            module = gin.get_configurable(scoped_configurable_name).__module__
+            module = gin.get_configurable(name).__module__
         except ValueError:  # gin says so in its own words.
             module = __name__
         if not module.startswith("idql_tf."):
-            self.foreign.append(scoped_configurable_name)
-        return scoped_configurable_name
+            self.foreign.append(name)
 
     def macro(self, macro_name: str) -> str:
         self.used.add(macro_name)
@@ -199,7 +207,7 @@ def _parse(name: str, text: str) -> _Names:
                 names.note(statement)
         if names.foreign:  # TF-Agents has some that write files.
             raise UserError(
-                f"{name}: @{names.foreign[0]} belongs to another package; expected a "
+                f"{name}: {names.foreign[0]} belongs to another package; expected a "
                 "configurable of idql_tf, as in gin/base.gin"
             )
         gin.parse_config(text, skip_unknown=False)
@@ -214,5 +222,7 @@ def _parse(name: str, text: str) -> _Names:
         tokenize.TokenError,
     ) as error:
         message = " ".join(str(error).split())
+        if word := re.match(r"malformed .* Failed to parse token '(\w+)'", message):
+            message = f"{word[1]} is no value; a text needs quotes: '{word[1]}'"
         raise UserError(f"{name}: {message}") from error
     return names

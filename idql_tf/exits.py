@@ -8,6 +8,7 @@ import io
 import os
 import signal
 import sys
+import threading
 from collections.abc import Iterator
 from typing import NoReturn, TextIO
 
@@ -16,6 +17,8 @@ from absl import flags
 from idql_tf.errors import Failure, UserError, in_one_line
 
 DONE, FAILED, BAD_USAGE, RESUMABLE = 0, 1, 2, 75
+# A terminal that is closed sends SIGHUP; nohup has it ignored.
+STOPPING = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
 
 
 def open_standard_files() -> None:
@@ -43,10 +46,32 @@ class Termination:
 
     received = False
 
-    def __call__(self, *_: object) -> NoReturn:
+    def __call__(self, number: int, _: object) -> NoReturn:
         """The signal's handler."""
         self.received = True
-        sys.exit(128 + signal.SIGTERM)
+        sys.exit(128 + number)
+
+
+def terminable() -> None:
+    """SIGTERM, and a terminal that is closed, end the program by a `Termination`."""
+    termination = Termination()
+    for number in STOPPING:
+        if number != signal.SIGINT and signal.getsignal(number) != signal.SIG_IGN:
+            signal.signal(number, termination)
+    sys.unraisablehook = _send_again
+
+
+def _send_again(lost: sys.UnraisableHookArgs) -> None:
+    """Sends a signal once more whose exception Python dropped, as within __del__."""
+    code = getattr(lost.exc_value, "code", None)
+    if lost.exc_type is KeyboardInterrupt:
+        code = 128 + signal.SIGINT
+    if code in [128 + number for number in STOPPING]:
+        again = threading.Timer(0.1, os.kill, (os.getpid(), code - 128))
+        again.daemon = True
+        again.start()
+    else:
+        sys.__unraisablehook__(lost)
 
 
 @contextlib.contextmanager

@@ -89,6 +89,30 @@ def test_the_exit_code_outlives_a_full_device(body, code, redirect):
     assert done.returncode == code
 
 
+@pytest.mark.parametrize("number, code", [(15, 143), (2, 130), (1, 129)])
+def test_a_signal_whose_exception_is_lost_comes_again(number, code):
+    body = f"""
+    class Lost:
+        def __del__(self):
+            os.kill(os.getpid(), {number})
+    import time
+    Lost()
+    time.sleep(20)
+    """
+    done = _ran(body)
+    assert done.returncode == code
+    assert "Traceback" not in done.stderr
+
+
+def test_a_closed_terminal_ends_the_program_unless_nohup_was_asked():
+    body = "os.kill(os.getpid(), 1); print('went on')"
+    ended = _ran(body)
+    assert (ended.returncode, ended.stdout) == (129, "")
+    command = ["nohup", *ended.args[4:]]
+    kept = subprocess.run(command, capture_output=True, text=True, cwd=REPOSITORY)
+    assert (kept.returncode, kept.stdout) == (0, "went on\n")
+
+
 def test_what_a_terminal_cannot_show_is_no_error():
     latin = {"PYTHONIOENCODING": "latin-1"}
     done = _ran("print('\\u2588 whole')", environment=latin)

@@ -15,7 +15,7 @@ import gin
 import tensorflow as tf
 from tensorflow import keras
 
-from idql_tf.errors import UserError, check_count
+from idql_tf.errors import UserError, check_count, check_number
 from idql_tf.nn import dense, fused, randomness
 
 
@@ -51,6 +51,8 @@ class ScoreNetwork(keras.Model, abc.ABC):
             )
         for width in (hidden_dim, time_dim, *condition_dims):
             check_count("a width of the score network", width)
+        if time_dim % 2:
+            raise UserError(f"time_dim is {time_dim}; expected an even number")
         self._seeds = tuple(seeds)
         self._stack = (len(self._seeds),) if stacked else ()
         self._sizes = (action_size, observation_size)
@@ -138,7 +140,7 @@ class ScoreNetwork(keras.Model, abc.ABC):
         return self.trunk(self.joint_features(actions, observations) + share, draws)
 
 
-@gin.configurable(denylist=["observation_size", "action_size", "seeds"])
+@gin.configurable(denylist=["observation_size", "action_size", "seeds", "stacked"])
 class LnResnet(ScoreNetwork):
     """LN-ResNet: blocks of dropout, LayerNorm, F -> 4F -> F with a residual.
 
@@ -172,10 +174,9 @@ class LnResnet(ScoreNetwork):
         )
         check_count("LnResnet.num_blocks", num_blocks)
         check_count("LnResnet.expansion", expansion)
-        if not 0.0 <= dropout_rate < 1.0:
-            raise UserError(
-                f"LnResnet.dropout_rate is {dropout_rate}; expected 0 <= rate < 1"
-            )
+        check_number("LnResnet.dropout_rate", dropout_rate, most=0.999)
+        if not isinstance(layer_norm, bool):
+            raise UserError(f"LnResnet.layer_norm is {layer_norm!r}; expected a bool")
         self._dropout_rate = dropout_rate
         self.blocks = []
         for i in range(num_blocks):
@@ -214,7 +215,7 @@ class LnResnet(ScoreNetwork):
         return self.output_layer(self._activate(h))
 
 
-@gin.configurable(denylist=["observation_size", "action_size", "seeds"])
+@gin.configurable(denylist=["observation_size", "action_size", "seeds", "stacked"])
 class Mlp(ScoreNetwork):
     """The ablation's plain network: hidden layers, no residual, no dropout."""
 

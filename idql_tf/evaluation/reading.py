@@ -95,7 +95,7 @@ def _fewer(
     difference: dict[str, Any] | None,
 ) -> str:
     """What to try where the choice costs score: another number of candidates."""
-    if difference is None or (difference["interval"] or [difference["mean"]])[-1] >= 0:
+    if not (difference and difference["interval"] and difference["interval"][-1] < 0):
         return ""
     measure = primary(idql)
     alike = [

@@ -6,6 +6,7 @@ import contextlib
 import dataclasses
 import functools
 import pathlib
+import re
 from collections.abc import Callable, Sequence
 from typing import TypeVar
 
@@ -229,7 +230,9 @@ def configured(make: Callable[[], _Made]) -> _Made:
         TypeError,
         ValueError,
     ) as error:
-        raise UserError(f"the configuration cannot be used: {error}") from error
+        calls = re.findall(r"In call to configurable '([\w.]+)'", str(error))
+        where = f" of {calls[0]}" if calls else ""
+        raise UserError(f"the configuration{where} cannot be used: {error}") from error
 
 
 def make_learner(run: Run) -> IdqlLearner:

@@ -22,6 +22,7 @@ from rich.progress import (
 )
 
 from idql_tf.errors import UserError, check_count, check_number
+from idql_tf.exits import STOPPING
 from idql_tf.training.arrays import DeviceArrays
 from idql_tf.training.checkpoints import Checkpoints
 from idql_tf.training.divergence import Guard
@@ -102,7 +103,7 @@ class Stopped(Exception):
 
 
 class StopSignals:
-    """Turns the first SIGTERM or Ctrl-C into a flag; the second one kills.
+    """Turns the first SIGTERM, SIGHUP or Ctrl-C into a flag; the second one kills.
 
     Use as a context manager; the handlers before it are put back at its end. Also of a
     SIGTERM that came before, and whose exception a library has swallowed.
@@ -113,9 +114,10 @@ class StopSignals:
         self._before: dict[int, Any] = {}
 
     def __enter__(self) -> StopSignals:
-        for number in (signal.SIGTERM, signal.SIGINT):
-            self._before[number] = signal.signal(number, self._receive)
-        if getattr(self._before[signal.SIGTERM], "received", False):
+        for number in STOPPING:
+            if signal.getsignal(number) != signal.SIG_IGN:
+                self._before[number] = signal.signal(number, self._receive)
+        if getattr(self._before.get(signal.SIGTERM), "received", False):
             self.received = signal.SIGTERM.name
         return self
 

@@ -176,5 +176,8 @@ def test_a_signal_whose_exception_was_swallowed_is_remembered():
             signal.raise_signal(signal.SIGTERM)
         with offline.StopSignals() as stop:
             assert stop.received == "SIGTERM"
+        with offline.StopSignals() as stop:
+            signal.raise_signal(signal.SIGHUP)
+            assert stop.received == "SIGHUP"
     finally:
         signal.signal(signal.SIGTERM, before)
