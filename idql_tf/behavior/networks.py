@@ -84,11 +84,14 @@ class ScoreNetwork(keras.Model, abc.ABC):
 
     def step_features(self, steps: tf.Tensor) -> tf.Tensor:
         """Maps distinct steps [R] to their first-layer share [S, R, F]."""
+        kernel = self.first.kernel[..., sum(self._sizes) :, :]
+        return dense.affine(self._conditions(steps), kernel, None)
+
+    def _conditions(self, steps: tf.Tensor) -> tf.Tensor:
         angle = 2.0 * math.pi * tf.cast(steps, tf.float32)[:, None]
         angle = angle * tf.squeeze(self.frequencies, -1)[..., None, :]
         h = tf.concat([tf.cos(angle), tf.sin(angle)], -1)
-        h = self.condition[1](self._activate(self.condition[0](h)))
-        return dense.affine(h, self.first.kernel[..., sum(self._sizes) :, :], None)
+        return self.condition[1](self._activate(self.condition[0](h)))
 
     def observation_features(self, observations: tf.Tensor) -> tf.Tensor:
         """Maps observations [S, B, D] to their first-layer share [S, B, F]."""
@@ -99,12 +102,6 @@ class ScoreNetwork(keras.Model, abc.ABC):
     def action_features(self, actions: tf.Tensor) -> tf.Tensor:
         """Maps noisy actions [S, R, A] to their first-layer share [S, R, F]."""
         return dense.affine(actions, self.first.kernel[..., : self._sizes[0], :], None)
-
-    def joint_features(self, actions: tf.Tensor, observations: tf.Tensor) -> tf.Tensor:
-        """Both shares of [S, B, A] and [S, B, D] in one product, [S, B, F]."""
-        kernel = self.first.kernel[..., : sum(self._sizes), :]
-        joined = tf.concat([actions, observations], -1)
-        return dense.affine(joined, kernel, self.first.bias)
 
     @property
     @abc.abstractmethod
@@ -135,9 +132,15 @@ class ScoreNetwork(keras.Model, abc.ABC):
         Returns:
           Noise [S, B, A].
         """
-        shares = self.step_features(tf.range(num_steps))
-        share = tf.gather(shares, steps, axis=-2, batch_dims=len(self._stack))
-        return self.trunk(self.joint_features(actions, observations) + share, draws)
+        conditions = self._conditions(tf.range(num_steps))
+        # The distinct steps' shares are further rows of the kernel, and every row of
+        # the batch picks its own by a one: no pass of its own for it, nor back.
+        sizes = [sum(self._sizes), conditions.shape[-1]]
+        kernel, of_condition = tf.split(self.first.kernel, sizes, axis=-2)
+        kernel = tf.concat([kernel, dense.affine(conditions, of_condition, None)], -2)
+        picked = tf.one_hot(steps, num_steps)
+        joined = tf.concat([actions, observations, picked], -1)
+        return self.trunk(dense.affine(joined, kernel, self.first.bias), draws)
 
 
 @gin.configurable(denylist=["observation_size", "action_size", "seeds", "stacked"])

@@ -57,7 +57,8 @@ def total(layers: Iterable[Layer]) -> int:
 def behavior_update(behavior: Behavior, batch_size: int) -> list[Layer]:
     """Products of one behaviour update of every member of the stack."""
     net, num_steps = behavior.network, behavior.coefficients.num_steps
-    joined = net.first.kernel.shape[-2] - _condition_size(net)
+    # The first product takes the steps' shares as rows of its kernel.
+    joined = net.first.kernel.shape[-2] - _condition_size(net) + num_steps
     # The Fourier frequencies are trained: the gradient goes through every product.
     layers = _step_features(net, num_steps, trained=True)
     layers.append(_trained(net.first.kernel, batch_size, False, joined))

@@ -78,7 +78,7 @@ def test_counts_by_hand_at_the_papers_sizes():
     learner = IdqlLearner(11, 3, (0,))
     steps = 3 * 5 * (64 * 128 + 128 * 128 + 128 * 256)
     trunk = 3 * 1024 * (3 * 2 * 256 * 1024 + 256 * 3)
-    behavior = steps + 2 * 1024 * 14 * 256 + trunk
+    behavior = steps + 2 * 1024 * (14 + 5) * 256 + trunk
     assert flops.total(flops.behavior_update(learner.behavior, 1024)) == 2 * behavior
     hidden = 256 * 256 + 256
     q, v = 256 * (14 * 256 + hidden), 256 * (11 * 256 + hidden)
