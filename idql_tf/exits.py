@@ -17,8 +17,6 @@ from absl import flags
 from idql_tf.errors import Failure, UserError, in_one_line
 
 DONE, FAILED, BAD_USAGE, RESUMABLE = 0, 1, 2, 75
-# A terminal that is closed sends SIGHUP; nohup has it ignored.
-STOPPING = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
 
 
 def open_standard_files() -> None:
@@ -52,11 +50,21 @@ class Termination:
         sys.exit(128 + number)
 
 
+def stopping() -> list[signal.Signals]:
+    """The signals that ask a program to stop.
+
+    A terminal that is closed sends SIGHUP; nohup has it ignored.
+    """
+    asked = [signal.SIGTERM, signal.SIGINT]
+    ignored = signal.getsignal(signal.SIGHUP) == signal.SIG_IGN
+    return asked if ignored else [*asked, signal.SIGHUP]
+
+
 def terminable() -> None:
-    """SIGTERM, and a terminal that is closed, end the program by a `Termination`."""
+    """The signals end the program by an exception, and by no other way."""
     termination = Termination()
-    for number in STOPPING:
-        if number != signal.SIGINT and signal.getsignal(number) != signal.SIG_IGN:
+    for number in stopping():
+        if number != signal.SIGINT:
             signal.signal(number, termination)
     sys.unraisablehook = _send_again
 
@@ -66,7 +74,7 @@ def _send_again(lost: sys.UnraisableHookArgs) -> None:
     code = getattr(lost.exc_value, "code", None)
     if lost.exc_type is KeyboardInterrupt:
         code = 128 + signal.SIGINT
-    if code in [128 + number for number in STOPPING]:
+    if code in [128 + number for number in stopping()]:
         again = threading.Timer(0.1, os.kill, (os.getpid(), code - 128))
         again.daemon = True
         again.start()

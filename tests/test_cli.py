@@ -23,7 +23,9 @@ def _ran(body, *args, redirect="", environment=None):
     environment = dict(os.environ if environment is None else environment)
     # Where Python does not buffer, print fails, and not what comes after it.
     environment.pop("PYTHONUNBUFFERED", None)
-    command = [sys.executable, "-c", PROGRAM.format(body=body), *args]
+    # What runs the tests may ignore some, as nohup and a shell's & do.
+    command = ["env", "--default-signal=HUP,INT", sys.executable, "-c"]
+    command += [PROGRAM.format(body=body), *args]
     return subprocess.run(
         ["bash", "-c", f'"$@" {redirect}', "sh", *command],
         capture_output=True,
@@ -108,7 +110,7 @@ def test_a_closed_terminal_ends_the_program_unless_nohup_was_asked():
     body = "os.kill(os.getpid(), 1); print('went on')"
     ended = _ran(body)
     assert (ended.returncode, ended.stdout) == (129, "")
-    command = ["nohup", *ended.args[4:]]
+    command = ["nohup", *ended.args[6:]]
     kept = subprocess.run(command, capture_output=True, text=True, cwd=REPOSITORY)
     assert (kept.returncode, kept.stdout) == (0, "went on\n")
 

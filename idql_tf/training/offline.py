@@ -22,7 +22,7 @@ from rich.progress import (
 )
 
 from idql_tf.errors import UserError, check_count, check_number
-from idql_tf.exits import STOPPING
+from idql_tf.exits import stopping
 from idql_tf.training.arrays import DeviceArrays
 from idql_tf.training.checkpoints import Checkpoints
 from idql_tf.training.divergence import Guard
@@ -114,10 +114,9 @@ class StopSignals:
         self._before: dict[int, Any] = {}
 
     def __enter__(self) -> StopSignals:
-        for number in STOPPING:
-            if signal.getsignal(number) != signal.SIG_IGN:
-                self._before[number] = signal.signal(number, self._receive)
-        if getattr(self._before.get(signal.SIGTERM), "received", False):
+        for number in stopping():
+            self._before[number] = signal.signal(number, self._receive)
+        if getattr(self._before[signal.SIGTERM], "received", False):
             self.received = signal.SIGTERM.name
         return self
 

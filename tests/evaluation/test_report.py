@@ -260,7 +260,7 @@ def test_launch_script(run_dir, tmp_path):
     bad = tiny_run.run_warm(tiny_run.script("report.py", "--run_dir=nowhere"))
     tiny_run.check_refused(bad, "'nowhere' is not a run directory")
     bad = tiny_run.script("report.py", f"--run_dir={run_dir}", params=["Foo.bar=1"])
-    tiny_run.check_refused(tiny_run.run_warm(bad), "--gin_param: ", "Foo")
+    tiny_run.check_refused(tiny_run.run_warm(bad), "--gin_param Foo.bar=1: ", "Foo")
 
 
 def test_room_needs_no_tensorflow():

@@ -176,8 +176,18 @@ def test_a_signal_whose_exception_was_swallowed_is_remembered():
             signal.raise_signal(signal.SIGTERM)
         with offline.StopSignals() as stop:
             assert stop.received == "SIGTERM"
-        with offline.StopSignals() as stop:
-            signal.raise_signal(signal.SIGHUP)
-            assert stop.received == "SIGHUP"
     finally:
         signal.signal(signal.SIGTERM, before)
+
+
+@pytest.mark.parametrize("ignored", [False, True])
+def test_a_closed_terminal_stops_unless_nohup_was_asked(ignored):
+    action = signal.SIG_IGN if ignored else signal.SIG_DFL
+    before = signal.signal(signal.SIGHUP, action)
+    try:
+        with offline.StopSignals() as stop:
+            signal.raise_signal(signal.SIGHUP)
+        assert stop.received == (None if ignored else "SIGHUP")
+        assert signal.getsignal(signal.SIGHUP) == action
+    finally:
+        signal.signal(signal.SIGHUP, before)
