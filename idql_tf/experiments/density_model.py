@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import pathlib
+from collections.abc import Callable
+
 import numpy as np
 import tensorflow as tf
 from rich.progress import track
 
+from idql_tf import files
 from idql_tf.behavior.updates import Behavior
 from idql_tf.nn import dense, randomness
 
@@ -51,3 +55,23 @@ def sample(behavior: Behavior, count: int) -> np.ndarray:
             "the model's points are not finite; lower Behavior.learning_rate"
         )
     return drawn
+
+
+def kept(
+    path: pathlib.Path, shape: tuple[int, ...], draw: Callable[[], np.ndarray]
+) -> np.ndarray:
+    """Returns the points [*shape] that an earlier call has drawn and kept, or draws.
+
+    Raises:
+      OSError: they cannot be written.
+    """
+    try:
+        points = np.load(path, allow_pickle=False)
+        if isinstance(points, np.ndarray) and points.shape == shape:
+            return points
+    except (OSError, ValueError, EOFError):
+        pass  # None yet, or damaged.
+    points = draw()
+    with files.replacing(path, "wb") as file:
+        np.save(file, points)
+    return points

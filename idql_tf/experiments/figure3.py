@@ -10,6 +10,8 @@ tolerance: beside a line as thin as the swiss roll's every point of any model is
 from __future__ import annotations
 
 import functools
+import hashlib
+import pathlib
 from collections.abc import Callable, Mapping, Sequence
 
 import gin
@@ -20,20 +22,22 @@ from matplotlib.figure import Figure
 from rich.console import Console
 from scipy.spatial import cKDTree
 
+from idql_tf import config
 from idql_tf.behavior.networks import LnResnet, Mlp, ScoreNetwork
 from idql_tf.behavior.updates import Behavior
 from idql_tf.errors import UserError, check_count, check_number, check_seeds
 from idql_tf.evaluation import plots, statistics
 from idql_tf.experiments import densities
 from idql_tf.experiments.claims import Claim, Result
-from idql_tf.experiments.density_model import sample, train
+from idql_tf.experiments.density_model import kept, sample, train
 
 _MOST_DRAWN = 4_000
 _Points = dict[tuple[str, str, str], np.ndarray]
 
 
-@gin.configurable("figure3")
+@gin.configurable("figure3", denylist=["folder"])
 def run(
+    folder: pathlib.Path,
     sets: Sequence[str],
     settings: Mapping[str, tuple[int, int]],
     num_data: int,
@@ -45,6 +49,7 @@ def run(
     """Trains both networks on every set and counts the outliers.
 
     Args:
+      folder: keeps the points of every model, which take hours, for the next time.
       sets: names of `densities.NAMES`.
       settings: {name: (batch size, hidden layers or residual blocks)}.
       num_data: points trained on, and as many to measure distances from.
@@ -75,9 +80,19 @@ def run(
         outliers = outlier_measure(data, fresh, tolerance)
         for setting, (batch_size, depth) in settings.items():
             for network, make in _networks(depth).items():
-                behavior = _model(make, tuple(seeds))
-                train(behavior, data, training_steps, batch_size)
-                made = sample(behavior, num_samples)
+                numbers = (depth, batch_size, num_data, num_samples, training_steps)
+                made = kept(
+                    folder / _file_name(name, network, numbers, seeds),
+                    (len(seeds), num_samples, 2),
+                    functools.partial(
+                        _draw_points,
+                        _model(make, tuple(seeds)),
+                        data,
+                        training_steps,
+                        batch_size,
+                        num_samples,
+                    ),
+                )
                 points[name, setting, network] = made[0]
                 shares = [float(outliers(one)) for one in made]
                 for seed, share in zip(seeds, shares, strict=True):
@@ -122,6 +137,26 @@ def _networks(depth: int) -> dict[str, Callable[..., ScoreNetwork]]:
 def _model(network: Callable[..., ScoreNetwork], seeds: tuple[int, ...]) -> Behavior:
     arguments: dict = {"network": network}
     return Behavior(1, 2, seeds, **arguments)
+
+
+def _draw_points(
+    behavior: Behavior,
+    data: np.ndarray,
+    training_steps: int,
+    batch_size: int,
+    num_samples: int,
+) -> np.ndarray:
+    train(behavior, data, training_steps, batch_size)
+    return sample(behavior, num_samples)
+
+
+def _file_name(
+    name: str, network: str, numbers: Sequence[int], seeds: Sequence[int]
+) -> str:
+    """Another for every model, so that none is taken for another."""
+    of_all = f"{config.current()}{name}{network}{tuple(numbers)}{tuple(seeds)}"
+    digest = hashlib.sha256(of_all.encode()).hexdigest()[:12]
+    return f"{name.replace(' ', '_')}-{network}-{digest}.npy"
 
 
 def _shares(rows: list[dict], name: str, setting: str, network: str) -> list[float]:

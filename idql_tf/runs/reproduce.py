@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import pathlib
 from collections.abc import Sequence
 
@@ -11,7 +12,6 @@ from idql_tf.experiments import claims, figure1, figure2, figure3
 from idql_tf.quiet import start_compiler
 from idql_tf.runs import studies
 
-_FIGURES = {"figure1": figure1, "figure2": figure2, "figure3": figure3}
 # What each budget reads of gin/experiments, the last winning.
 _FILES = {
     "paper": ("paper",),
@@ -33,7 +33,8 @@ def reproduce(
       name: 'figure1', 'figure2' or 'figure3', which train here, or one of
         `studies.STUDIES`, which trains runs.
       output: folder for NAME.png, NAME.csv and NAME.json; they are replaced. A study's
-        runs are kept in NAME-runs, and gone on with.
+        runs are kept in NAME-runs, and gone on with; figure3's points in
+        figure3-models.
       budget: 'quick', 'cpu' or 'paper': gin/experiments/BUDGET.gin, of a study
         gin/studies/BUDGET.gin.
       gin_files: read after it.
@@ -63,6 +64,11 @@ def reproduce(
         files = [f"gin/experiments/{one}.gin" for one in _FILES[budget]]
         config.load([*files, *gin_files], gin_params)
         start_compiler()
-        print(claims.write(_FIGURES[name].run(), name, folder))
+        figures = {
+            "figure1": figure1.run,
+            "figure2": figure2.run,
+            "figure3": functools.partial(figure3.run, folder / "figure3-models"),
+        }
+        print(claims.write(figures[name](), name, folder))
     print(f"{folder / name}.png, .csv and .json")
     return exits.DONE

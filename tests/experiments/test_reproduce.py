@@ -46,6 +46,35 @@ def test_figure_3_runs(tmp_path):
     assert all(0.0 < float(r["outliers"]) < 1.0 for r in rows)
 
 
+def test_figure_3_goes_on_after_the_last_whole_model(tmp_path):
+    small = [
+        "figure3.sets=('moons',)",
+        "figure3.training_steps=2",
+        "figure3.num_data=500",
+        "figure3.num_samples=50",
+    ]
+    params = [f"--gin_param={param}" for param in small]
+
+    def outliers(*more):
+        done = reproduce("figure3", tmp_path, QUICK, *params, *more)
+        assert done.returncode == 0, done.stderr
+        with open(tmp_path / "figure3.csv", newline="") as file:
+            return {r["network"]: float(r["outliers"]) for r in csv.DictReader(file)}
+
+    found = outliers()
+    assert 0.0 < found["MLP"] < 1.0
+    (mlp,) = (tmp_path / "figure3-models").glob("moons-MLP-*.npy")
+    (resnet,) = (tmp_path / "figure3-models").glob("moons-LN-ResNet-*.npy")
+    drawn = mlp.read_bytes()
+    np.save(mlp, np.full([1, 50, 2], 9.0, np.float32))
+    resnet.write_bytes(resnet.read_bytes()[:100])
+    assert outliers() == {"MLP": 1.0, "LN-ResNet": found["LN-ResNet"]}
+    np.savez(mlp.open("wb"), drawn)
+    assert outliers() == found and mlp.read_bytes() == drawn
+    outliers("--gin_param=Mlp.hidden_dim=8")
+    assert len([*mlp.parent.glob("moons-MLP-*.npy")]) == 2
+
+
 @pytest.mark.parametrize("name", densities.NAMES)
 def test_the_measure_finds_what_is_far_from_the_data(name):
     points = densities.draw(name, 30_000, np.random.default_rng(0))
