@@ -7,6 +7,7 @@ What every study shares. `ablations` and `tables` say which studies there are,
 from __future__ import annotations
 
 import dataclasses
+import itertools
 import operator
 import pathlib
 from collections.abc import Mapping, Sequence
@@ -218,9 +219,6 @@ def _ordered(order: Order, rows: Sequence[Row]) -> Claim:
     scores = [_at(rows, *place) for place in order.places]
     names = [_place_name(place, order.places) for place in order.places]
     told = [f"{n} {_told(s)}" for n, s in zip(names, scores, strict=True)]
-    pairs = list(zip(scores, scores[1:], strict=False))
-    in_order = operator.ge if order.or_equal else operator.gt
-    holds = all(in_order(a.mean(), b.mean()) for a, b in pairs)
     found = [statistics.bootstrap_interval(s) for s in scores]
     bounds = [bound for bound in found if bound]
     if len(bounds) < len(found):
@@ -229,7 +227,24 @@ def _ordered(order: Order, rows: Sequence[Row]) -> Claim:
         neighbours = zip(bounds, bounds[1:], strict=False)
         apart = all(a[0] > b[1] or b[0] > a[1] for a, b in neighbours)
         basis = "intervals apart" if apart else "intervals overlap"
-    return Claim(order.text, f"{'; '.join(told)}; {basis}", holds)
+    alone = _alone(order, rows)
+    return Claim(order.text, f"{'; '.join(told)}; {basis}{alone}", _falls(order, rows))
+
+
+def _falls(order: Order, rows: Sequence[Row]) -> bool:
+    means = [_at(rows, *place).mean() for place in order.places]
+    in_order = operator.ge if order.or_equal else operator.gt
+    return all(itertools.starmap(in_order, itertools.pairwise(means)))
+
+
+def _alone(order: Order, rows: Sequence[Row]) -> str:
+    """On which of several datasets it is so; a mean over them may hide one."""
+    names = list(dict.fromkeys(row["dataset"] for row in rows))
+    if len(names) == 1:
+        return ""
+    so = [n for n in names if _falls(order, [r for r in rows if r["dataset"] == n])]
+    named = f": {', '.join(so)}" if 0 < len(so) < len(names) else ""
+    return f"; alone so on {len(so)} of {len(names)} datasets{named}"
 
 
 def _at(rows: Sequence[Row], panel: str, label: str, x: float | None) -> np.ndarray:

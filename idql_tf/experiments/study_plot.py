@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import textwrap
 from collections.abc import Iterable, Mapping, Sequence
 
 import matplotlib
@@ -16,6 +17,7 @@ from idql_tf.experiments.study import Study, values
 
 _COLUMNS = 3
 _MOST_TICKS = 8
+_TITLE_WIDTH = 34  # Characters above bars with long names.
 _COLOURS = (*plots.RUN_COLOURS, plots.GREY)
 # Inches.
 _PER_BAR, _AROUND, _CURVES = 0.3, 0.95, 3.2
@@ -37,7 +39,9 @@ def draw(
     """
     panels = list(dict.fromkeys(m.panel for arm in study.arms for m in arm.marks))
     cells = [(panel, name) for panel in panels for name in dataset_scores]
-    columns = min(_COLUMNS, len(cells))
+    # A row per panel where there are several datasets, else all abreast.
+    across = len(cells) if len(dataset_scores) == 1 else len(dataset_scores)
+    columns = min(_COLUMNS, across)
     heights = _heights(cells, rows, columns)
     size = 0.8 + 3.9 * max(columns, 2), 0.7 + sum(heights)
     with matplotlib.rc_context(plots.STYLE):
@@ -56,7 +60,8 @@ def draw(
             else:
                 _bars(axes, mine, (heights[at // columns] - _AROUND) / _PER_BAR)
             _data_line(axes, dataset_scores[name], bool(panel.x))
-            axes.set_title(f"{panel.title}: {name}" if panel.title else name)
+            title = f"{panel.title}: {name}" if panel.title else name
+            axes.set_title(textwrap.fill(title, _TITLE_WIDTH, break_on_hyphens=False))
         for axes in grid[len(cells) :]:
             axes.axis("off")
         figure.suptitle(study.title, fontsize=11, x=0.01, ha="left")
