@@ -8,8 +8,8 @@ Writes NAME.png, NAME.csv and NAME.json (the claims, and whether they hold) into
 hours on two cores, paper the paper's sizes.
 figure1: a bandit with several good modes, AWR against IDQL.
 figure2: values and implicit actors of the three objectives.
-figure3: outliers of the MLP's and the LN-ResNet's diffusion models on 2-D sets; the
-  same command goes on after the last model that was trained to its end.
+figure3: outliers of the MLP's and the LN-ResNet's diffusion models on 2-D sets. Each
+  model's points are kept in --output/figure3-points; the same command goes on.
 These train runs of train.py and finetune.py, in --output/NAME-runs, on the datasets
 that gin/studies/BUDGET.gin names; the same command goes on where it was stopped:
 figure4: objectives by extractions; LN-ResNet against MLP over N.

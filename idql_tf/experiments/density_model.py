@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import math
 import pathlib
 from collections.abc import Callable
 
@@ -62,16 +64,18 @@ def kept(
 ) -> np.ndarray:
     """Returns the points [*shape] that an earlier call has drawn and kept, or draws.
 
+    They are kept as bare float32 numbers. What is damaged is drawn anew.
+
     Raises:
       OSError: they cannot be written.
     """
-    try:
-        points = np.load(path, allow_pickle=False)
-        if isinstance(points, np.ndarray) and points.shape == shape:
-            return points
-    except (OSError, ValueError, EOFError):
-        pass  # None yet, or damaged.
+    with contextlib.suppress(OSError):
+        found = path.read_bytes()
+        if len(found) == 4 * math.prod(shape):
+            points = np.frombuffer(found, np.float32).reshape(shape)
+            if np.isfinite(points).all():
+                return points
     points = draw()
     with files.replacing(path, "wb") as file:
-        np.save(file, points)
+        file.write(points.astype(np.float32).tobytes())
     return points

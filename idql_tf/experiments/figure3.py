@@ -22,7 +22,7 @@ from matplotlib.figure import Figure
 from rich.console import Console
 from scipy.spatial import cKDTree
 
-from idql_tf import config
+from idql_tf import config, files
 from idql_tf.behavior.networks import LnResnet, Mlp, ScoreNetwork
 from idql_tf.behavior.updates import Behavior
 from idql_tf.errors import UserError, check_count, check_number, check_seeds
@@ -32,6 +32,7 @@ from idql_tf.experiments.claims import Claim, Result
 from idql_tf.experiments.density_model import kept, sample, train
 
 _MOST_DRAWN = 4_000
+_README = "What figure3 has drawn; remove it to train anew, as when the code changed.\n"
 _Points = dict[tuple[str, str, str], np.ndarray]
 
 
@@ -49,7 +50,8 @@ def run(
     """Trains both networks on every set and counts the outliers.
 
     Args:
-      folder: keeps the points of every model, which take hours, for the next time.
+      folder: keeps every model's points, which take hours, for the next time. Other
+        settings have others; code that has changed since is not told from its like.
       sets: names of `densities.NAMES`.
       settings: {name: (batch size, hidden layers or residual blocks)}.
       num_data: points trained on, and as many to measure distances from.
@@ -69,6 +71,8 @@ def run(
     check_count("figure3.training_steps", training_steps)
     check_seeds("figure3.seeds", seeds)
     console = Console(stderr=True)
+    # Where nothing can be written, it is known before anything is trained.
+    files.write_atomically(folder / "README.txt", _README)
     points: _Points = {}
     of_data: dict[str, np.ndarray] = {}
     rows = []
@@ -86,7 +90,8 @@ def run(
                     (len(seeds), num_samples, 2),
                     functools.partial(
                         _draw_points,
-                        _model(make, tuple(seeds)),
+                        make,
+                        tuple(seeds),
                         data,
                         training_steps,
                         batch_size,
@@ -134,18 +139,16 @@ def _networks(depth: int) -> dict[str, Callable[..., ScoreNetwork]]:
     }
 
 
-def _model(network: Callable[..., ScoreNetwork], seeds: tuple[int, ...]) -> Behavior:
-    arguments: dict = {"network": network}
-    return Behavior(1, 2, seeds, **arguments)
-
-
 def _draw_points(
-    behavior: Behavior,
+    network: Callable[..., ScoreNetwork],
+    seeds: tuple[int, ...],
     data: np.ndarray,
     training_steps: int,
     batch_size: int,
     num_samples: int,
 ) -> np.ndarray:
+    arguments: dict = {"network": network}
+    behavior = Behavior(1, 2, seeds, **arguments)
     train(behavior, data, training_steps, batch_size)
     return sample(behavior, num_samples)
 
@@ -153,10 +156,10 @@ def _draw_points(
 def _file_name(
     name: str, network: str, numbers: Sequence[int], seeds: Sequence[int]
 ) -> str:
-    """Another for every model, so that none is taken for another."""
-    of_all = f"{config.current()}{name}{network}{tuple(numbers)}{tuple(seeds)}"
-    digest = hashlib.sha256(of_all.encode()).hexdigest()[:12]
-    return f"{name.replace(' ', '_')}-{network}-{digest}.npy"
+    """Another for every model, and wherever any setting of the package differs."""
+    settings = f"{config.current()}{tuple(numbers)}{tuple(seeds)}"
+    digest = hashlib.sha256(settings.encode()).hexdigest()[:12]
+    return f"{name.replace(' ', '_')}-{network}-{digest}.float32"
 
 
 def _shares(rows: list[dict], name: str, setting: str, network: str) -> list[float]:

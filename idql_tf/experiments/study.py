@@ -234,7 +234,7 @@ def _ordered(order: Order, rows: Sequence[Row]) -> Claim:
 def _falls(order: Order, rows: Sequence[Row]) -> bool:
     means = [_at(rows, *place).mean() for place in order.places]
     in_order = operator.ge if order.or_equal else operator.gt
-    return all(itertools.starmap(in_order, itertools.pairwise(means)))
+    return all(in_order(a, b) for a, b in itertools.pairwise(means))
 
 
 def _alone(order: Order, rows: Sequence[Row]) -> str:
@@ -244,7 +244,7 @@ def _alone(order: Order, rows: Sequence[Row]) -> str:
         return ""
     so = [n for n in names if _falls(order, [r for r in rows if r["dataset"] == n])]
     named = f": {', '.join(so)}" if 0 < len(so) < len(names) else ""
-    return f"; alone so on {len(so)} of {len(names)} datasets{named}"
+    return f"; so on {len(so)} of {len(names)} datasets taken alone{named}"
 
 
 def _at(rows: Sequence[Row], panel: str, label: str, x: float | None) -> np.ndarray:

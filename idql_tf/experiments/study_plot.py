@@ -17,7 +17,8 @@ from idql_tf.experiments.study import Study, values
 
 _COLUMNS = 3
 _MOST_TICKS = 8
-_TITLE_WIDTH = 34  # Characters above bars with long names.
+# In characters: bars with long names leave little room.
+_TITLE = textwrap.TextWrapper(34, break_on_hyphens=False, break_long_words=False)
 _COLOURS = (*plots.RUN_COLOURS, plots.GREY)
 # Inches.
 _PER_BAR, _AROUND, _CURVES = 0.3, 0.95, 3.2
@@ -39,7 +40,7 @@ def draw(
     """
     panels = list(dict.fromkeys(m.panel for arm in study.arms for m in arm.marks))
     cells = [(panel, name) for panel in panels for name in dataset_scores]
-    # A row per panel where there are several datasets, else all abreast.
+    # A row per panel where there are several datasets (and room), else all abreast.
     across = len(cells) if len(dataset_scores) == 1 else len(dataset_scores)
     columns = min(_COLUMNS, across)
     heights = _heights(cells, rows, columns)
@@ -61,7 +62,7 @@ def draw(
                 _bars(axes, mine, (heights[at // columns] - _AROUND) / _PER_BAR)
             _data_line(axes, dataset_scores[name], bool(panel.x))
             title = f"{panel.title}: {name}" if panel.title else name
-            axes.set_title(textwrap.fill(title, _TITLE_WIDTH, break_on_hyphens=False))
+            axes.set_title(_TITLE.fill(title))
         for axes in grid[len(cells) :]:
             axes.axis("off")
         figure.suptitle(study.title, fontsize=11, x=0.01, ha="left")

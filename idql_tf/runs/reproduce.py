@@ -34,7 +34,7 @@ def reproduce(
         `studies.STUDIES`, which trains runs.
       output: folder for NAME.png, NAME.csv and NAME.json; they are replaced. A study's
         runs are kept in NAME-runs, and gone on with; figure3's points in
-        figure3-models.
+        figure3-points.
       budget: 'quick', 'cpu' or 'paper': gin/experiments/BUDGET.gin, of a study
         gin/studies/BUDGET.gin.
       gin_files: read after it.
@@ -50,7 +50,8 @@ def reproduce(
     """
     folder = pathlib.Path(output)
     try:
-        folder.mkdir(parents=True, exist_ok=True)
+        kept = folder / f"{name}-points"
+        (kept if name == "figure3" else folder).mkdir(parents=True, exist_ok=True)
     except (OSError, ValueError) as error:
         reason = " ".join(str(error).split())
         raise UserError(
@@ -67,7 +68,7 @@ def reproduce(
         figures = {
             "figure1": figure1.run,
             "figure2": figure2.run,
-            "figure3": functools.partial(figure3.run, folder / "figure3-models"),
+            "figure3": functools.partial(figure3.run, kept),
         }
         print(claims.write(figures[name](), name, folder))
     print(f"{folder / name}.png, .csv and .json")

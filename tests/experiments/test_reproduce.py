@@ -5,10 +5,13 @@ import numpy as np
 import pytest
 from tiny_run import check_refused, run_warm, script
 
+from idql_tf import config
 from idql_tf.experiments import densities
-from idql_tf.experiments.figure3 import outlier_measure
+from idql_tf.experiments.density_model import kept as kept_points
+from idql_tf.experiments.figure3 import _file_name, outlier_measure
 
 QUICK = "--budget=quick"
+NAN = np.float32(np.nan).tobytes()
 
 
 def reproduce(name, folder, *params):
@@ -46,33 +49,66 @@ def test_figure_3_runs(tmp_path):
     assert all(0.0 < float(r["outliers"]) < 1.0 for r in rows)
 
 
-def test_figure_3_goes_on_after_the_last_whole_model(tmp_path):
-    small = [
-        "figure3.sets=('moons',)",
-        "figure3.training_steps=2",
-        "figure3.num_data=500",
-        "figure3.num_samples=50",
-    ]
-    params = [f"--gin_param={param}" for param in small]
+def test_points_are_drawn_once_and_anew_where_damaged(tmp_path):
+    path, drawn = tmp_path / "points" / "one", []
 
-    def outliers(*more):
-        done = reproduce("figure3", tmp_path, QUICK, *params, *more)
-        assert done.returncode == 0, done.stderr
+    def draw():
+        drawn.append(np.full([1, 5, 2], len(drawn), np.float32))
+        return drawn[-1]
+
+    def kept():
+        return kept_points(path, (1, 5, 2), draw)[0, 0, 0]
+
+    assert [kept(), kept()] == [0.0, 0.0] and len(drawn) == 1
+    whole = path.read_bytes()
+    for times, damaged in enumerate([b"", whole[:-1], b"PK", whole[:-4] + NAN]):
+        path.write_bytes(damaged)
+        assert kept() == kept() == times + 1
+    with pytest.raises(FileExistsError):
+        kept_points(path / "below", (1, 5, 2), draw)
+
+
+def test_every_setting_has_points_of_its_own():
+    config.load([], [])
+    one = _file_name("moons", "MLP", (2, 64, 10, 20, 5), (0,))
+    others = [
+        _file_name("moons", "MLP", (2, 64, 10, 20, 6), (0,)),
+        _file_name("moons", "MLP", (3, 64, 10, 20, 5), (0,)),
+        _file_name("moons", "MLP", (2, 64, 10, 20, 5), (1,)),
+        _file_name("moons", "LN-ResNet", (2, 64, 10, 20, 5), (0,)),
+        _file_name("2 spirals", "MLP", (2, 64, 10, 20, 5), (0,)),
+    ]
+    config.load([], ["Behavior.learning_rate = 0.5"])
+    others.append(_file_name("moons", "MLP", (2, 64, 10, 20, 5), (0,)))
+    assert len({one, *others}) == 7 and not any(" " in name for name in others)
+    config.load([], [])
+    assert _file_name("moons", "MLP", (2, 64, 10, 20, 5), (0,)) == one
+
+
+@pytest.mark.slow
+def test_figure_3_goes_on_after_the_last_whole_model(tmp_path):
+    small = ["sets=('moons',)", "training_steps=2", "num_data=500", "num_samples=50"]
+    params = [f"--gin_param=figure3.{param}" for param in small]
+
+    def outliers():
+        done = reproduce("figure3", tmp_path, QUICK, *params)
+        assert done.returncode == 0 and "retracing" not in done.stderr, done.stderr
         with open(tmp_path / "figure3.csv", newline="") as file:
             return {r["network"]: float(r["outliers"]) for r in csv.DictReader(file)}
 
     found = outliers()
     assert 0.0 < found["MLP"] < 1.0
-    (mlp,) = (tmp_path / "figure3-models").glob("moons-MLP-*.npy")
-    (resnet,) = (tmp_path / "figure3-models").glob("moons-LN-ResNet-*.npy")
-    drawn = mlp.read_bytes()
-    np.save(mlp, np.full([1, 50, 2], 9.0, np.float32))
-    resnet.write_bytes(resnet.read_bytes()[:100])
+    (mlp,) = (tmp_path / "figure3-points").glob("moons-MLP-*")
+    (resnet,) = (tmp_path / "figure3-points").glob("moons-LN-ResNet-*")
+    mlp.write_bytes(np.full([1, 50, 2], 9.0, np.float32).tobytes())
+    resnet.unlink()
     assert outliers() == {"MLP": 1.0, "LN-ResNet": found["LN-ResNet"]}
-    np.savez(mlp.open("wb"), drawn)
-    assert outliers() == found and mlp.read_bytes() == drawn
-    outliers("--gin_param=Mlp.hidden_dim=8")
-    assert len([*mlp.parent.glob("moons-MLP-*.npy")]) == 2
+
+
+def test_a_file_where_points_are_kept_is_refused_before_training(tmp_path):
+    (tmp_path / "figure3-points").write_text("mine")
+    check_refused(reproduce("figure3", tmp_path, QUICK), "cannot be made")
+    assert (tmp_path / "figure3-points").read_text() == "mine"
 
 
 @pytest.mark.parametrize("name", densities.NAMES)

@@ -99,7 +99,10 @@ def test_datasets_count_alike(paths):
     ]
     (claim,) = study.claims(_study(order), rows + other, _settings())
     assert not claim.holds
-    assert claim.found.endswith("; alone so on 1 of 2 datasets: one")
+    assert claim.found.endswith("; so on 1 of 2 datasets taken alone: one")
+    none = [row | {"dataset": "three"} for row in other]
+    (claim,) = study.claims(_study(order), other + none, _settings())
+    assert claim.found.endswith("; so on 0 of 2 datasets taken alone")
     returns = [row | {"measure": "return"} for row in other]
     (claim,) = study.claims(_study(order), rows + returns, _settings())
     assert claim.holds and "alone" not in claim.found
@@ -127,7 +130,7 @@ def test_the_picture_has_axes_for_panels_and_datasets(paths):
     scores = {"maze": 3.4, "other": None}
     figure = study_plot.draw(_study(), rows, scores)
     shown = [axes for axes in figure.axes if axes.get_title(loc="left")]
-    assert len(shown) == 6
+    assert len(shown) == 6 and shown[0].get_gridspec().ncols == 2
     curves = shown[0].get_legend_handles_labels()[1]
     assert curves == ["high", "low", "the data"]
     assert [t.get_text() for t in shown[0].get_xticklabels()] == ["1", "64"]
