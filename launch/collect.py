@@ -1,4 +1,4 @@
-r"""Collects a dataset with scripted controllers: maze2d, CartPole or Acrobot.
+r"""Collects a dataset with scripted controllers: mazes, CartPole, Acrobot, LunarLander.
 
 Needs no download. Writes a Minari dataset with its environment and reference
 scores, and prints the --dataset to train on next.
@@ -19,7 +19,9 @@ from absl import flags  # noqa: E402
 from idql_tf import cli  # noqa: E402
 
 ENV_ID = flags.DEFINE_string(
-    "env_id", "PointMaze_UMaze-v3", "a PointMaze_* id, CartPole-v1 or Acrobot-v1."
+    "env_id",
+    "PointMaze_UMaze-v3",
+    "a PointMaze_* id, CartPole-v1, Acrobot-v1 or LunarLander-v3.",
 )
 NUM_STEPS = flags.DEFINE_integer(
     "num_steps", 100_000, "transitions; rounded up to whole episodes.", lower_bound=1

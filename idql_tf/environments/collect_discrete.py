@@ -31,9 +31,22 @@ def _pump(observation: np.ndarray) -> int:
     return 2 if observation[5] > 0 else 0
 
 
+def _land(observation: np.ndarray) -> int:
+    """LunarLander: leans against its drift, falls the slower the lower it is."""
+    x, y, x_speed, y_speed, angle, spin, *legs = observation
+    if max(legs) > 0:
+        return 2 if y_speed < -0.1 else 0
+    turn = 0.5 * (np.clip(0.5 * x + x_speed, -0.4, 0.4) - angle) - spin
+    lift = 0.5 * (0.55 * abs(x) - y - y_speed)
+    if lift > max(abs(turn), 0.05):
+        return 2
+    return 0 if abs(turn) < 0.05 else 1 if turn > 0 else 3
+
+
 CONTROLLERS: dict[str, Callable[[np.ndarray], int]] = {
     "CartPole-v1": _balance,
     "Acrobot-v1": _pump,
+    "LunarLander-v3": _land,
 }
 # From random to good. Who reacts late is bad in a way of their own: if all erred at
 # random, the likeliest action of the mixture would be the controller's everywhere.

@@ -1,3 +1,5 @@
+import sys
+
 import gymnasium
 import numpy as np
 import pytest
@@ -65,6 +67,27 @@ def test_delay_and_randomness_make_it_worse():
     levels = [(0, 0.0), (3, 0.3), (6, 0.3), (0, 1.0)]
     good, bad, late, random = (mean_return(*level) for level in levels)
     assert good > -150 and good - 50 > bad > late == random == -500
+
+
+def test_the_lander_lands():
+    pytest.importorskip("Box2D", reason='no Box2D: pip install "gymnasium[box2d]"')
+    env = gymnasium.make("LunarLander-v3")
+
+    def mean_return(random_part):
+        rngs = map(np.random.default_rng, range(10))
+        run = collect_discrete.run_episode
+        episodes = [run(env, "LunarLander-v3", r, 0, random_part) for r in rngs]
+        return np.mean([episode.rewards.sum() for episode in episodes])
+
+    assert mean_return(0.0) > 150 > 0 > mean_return(1.0)
+
+
+def test_a_missing_box2d_is_told(tmp_path, monkeypatch):
+    for name in [name for name in sys.modules if "box2d" in name.lower()]:
+        monkeypatch.delitem(sys.modules, name)
+    monkeypatch.setitem(sys.modules, "Box2D", None)
+    with pytest.raises(UserError, match="Box2D is not installed"):
+        collect.collect("LunarLander-v3", 100, tmp_path / "lander-v0")
 
 
 @pytest.mark.parametrize(
