@@ -211,7 +211,8 @@ class LnResnet(ScoreNetwork):
             residual = h
             dropout = (draws[i], rate) if draws else ()
             if norm is not None:
-                h = fused.layer_norm(h, *map(tf.convert_to_tensor, norm), *dropout)
+                weights = map(tf.convert_to_tensor, norm)
+                h, residual = fused.layer_norm(h, *weights, *dropout)
             elif dropout:
                 h = fused.dropout(h, *dropout)
             h = residual + down(self._activate(up(h)))

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import dataclasses
 import functools
+import itertools
 import statistics
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 import tensorflow as tf
@@ -16,6 +17,8 @@ from idql_tf.nn import dense, randomness
 
 # Does the work `count` times and returns when it is done.
 Run = Callable[[int], object]
+
+_Operands = tuple[tf.Tensor, tf.Tensor, tf.Tensor | None]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -107,21 +110,23 @@ def products(
 
     Args:
       layers: what is multiplied.
-      in_order: a layer waits for the one before, as in a forward pass, and chains
-        of layers for each other; if not, they may run side by side, as the two
-        products of a backward pass may.
+      in_order: a layer waits for the one before, forward and then back, as in a pass
+        through a network: nothing that takes the same products can be faster than
+        this. What needs nothing of each other may still run side by side: a layer's
+        two gradients, or a network that is trained and one that is not. If not in
+        order, all products may.
     """
     groups: dict[int, list] = {layer.repeats: [] for layer in layers}
     for layer in layers:
         groups[layer.repeats].append((layer, _operands(layer)))
 
     def once(repeats: int) -> tf.Tensor:
+        chains = itertools.groupby(
+            groups[repeats], lambda pair: pair[0].weight_gradient
+        )
         made: list[tf.Tensor] = []
-        last: list[tf.Tensor] = []
-        for pair in groups[repeats]:
-            with tf.control_dependencies(last if in_order else []):
-                last = _corners(*pair)
-            made += last
+        for _, chain in chains:
+            made += _pass(list(chain), in_order)
         return tf.add_n(made)
 
     def step() -> tf.Tensor:
@@ -169,7 +174,7 @@ def _summed(step: Callable[[], tf.Tensor], count: tf.Tensor) -> tf.Tensor:
     )[1]
 
 
-def _operands(layer: Layer) -> list[tuple[tf.Tensor, tf.Tensor, tf.Tensor | None]]:
+def _operands(layer: Layer) -> list[_Operands]:
     """Inputs, weights and output gradients, one triple per matmul as executed.
 
     As `dense.affine` has it, a GPU takes the copies in one batched product.
@@ -188,15 +193,27 @@ def _operands(layer: Layer) -> list[tuple[tf.Tensor, tf.Tensor, tf.Tensor | None
     ]
 
 
-def _corners(
-    layer: Layer, operands: list[tuple[tf.Tensor, tf.Tensor, tf.Tensor | None]]
+def _pass(
+    chain: list[tuple[Layer, list[_Operands]]], in_order: bool
 ) -> list[tf.Tensor]:
-    """One element of every product of a layer."""
-    made = []
-    for x, weights, gradient in operands:
-        made.append(tf.matmul(x, weights))
-        if layer.weight_gradient:
-            made.append(tf.matmul(x, gradient, transpose_a=True))
-        if layer.input_gradient:
-            made.append(tf.matmul(gradient, weights, transpose_b=True))
-    return [y[(0,) * y.shape.rank] for y in made]
+    """One element of every product: of the layers forward, then of those trained."""
+    made: list[tf.Tensor] = []
+    last: list[tf.Tensor] = []
+
+    def corners(products: Iterable[tf.Tensor]) -> list[tf.Tensor]:
+        found = [y[(0,) * y.shape.rank] for y in products]
+        made.extend(found)
+        return found
+
+    for _, operands in chain:
+        with tf.control_dependencies(last if in_order else []):
+            last = corners([tf.matmul(x, w) for x, w, _ in operands])
+    for layer, operands in reversed(chain):
+        with tf.control_dependencies(last if in_order else []):
+            if layer.weight_gradient:
+                corners([tf.matmul(x, g, transpose_a=True) for x, _, g in operands])
+            if layer.input_gradient:
+                last = corners(
+                    [tf.matmul(g, w, transpose_b=True) for _, w, g in operands]
+                )
+    return made

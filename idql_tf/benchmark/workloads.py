@@ -76,7 +76,7 @@ def synthetic_arrays(
 def updates(
     timer: Timer, arrays: DeviceArrays, learners: dict[bool, IdqlLearner]
 ) -> list[Row]:
-    """Every piece of work with XLA off and on, beside its products alone.
+    """Every piece of work with XLA off and on, beside its products alone, in order.
 
     Args:
       timer: times runs in turns.
@@ -93,13 +93,17 @@ def updates(
         for xla, learner in learners.items()
     }
     runs: dict[Any, Run] = {
-        room: repeated(products(listed)) for room, listed in layers.items()
+        ("matmul", room, in_order): repeated(products(listed, in_order))
+        for room, listed in layers.items()
+        for in_order in (True, False)
     }
     for work, counts in WORKS.items():
         for xla, learner in learners.items():
             runs[work, xla] = _training(learner, arrays, counts)
     found = timer(runs)
-    alone = [found[room] for room in layers]
+    alone, unordered = (
+        [found["matmul", room, order] for room in layers] for order in (True, False)
+    )
     operations = [flops.total(listed) for listed in layers.values()]
     return [
         {
@@ -109,6 +113,7 @@ def updates(
             **_beside(
                 found[work, xla],
                 _weighted(counts, alone),
+                _weighted(counts, unordered),
                 sum(n * f for n, f in zip(counts, operations, strict=True)),
             ),
             "compile_seconds": compile_seconds[xla],
@@ -210,10 +215,11 @@ def _policy_rows(
             "num_candidates": num_candidates,
             "batch_size": batch,
             **_beside(
-                found[batch, "policy"], found[batch, "matmul"], flops.total(listed)
+                found[batch, "policy"],
+                found[batch, "matmul"],
+                found[batch, "unordered"],
+                flops.total(listed),
             ),
-            # No forward pass can be so fast: a layer needs the one before.
-            "unordered_matmul": _rates(found[batch, "unordered"], flops.total(listed)),
             "candidates_per_second": (
                 batch * num_candidates / found[batch, "policy"].median
             ),
@@ -227,11 +233,16 @@ def _rates(timing: Timing, operations: int) -> Row:
     return {"flops": operations, "flops_per_second": per_second, **timing.to_json()}
 
 
-def _beside(timing: Timing, products_alone: Timing, operations: int) -> Row:
+def _beside(
+    timing: Timing, products_alone: Timing, unordered: Timing, operations: int
+) -> Row:
     return {
         **_rates(timing, operations),
         "matmul": _rates(products_alone, operations),
         "matmul_fraction": paired_ratio(products_alone.seconds, timing.seconds),
+        # No pass through a network can be so fast: a layer needs the one before.
+        "unordered_matmul": _rates(unordered, operations),
+        "unordered_fraction": paired_ratio(unordered.seconds, timing.seconds),
     }
 
 

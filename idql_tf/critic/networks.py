@@ -96,7 +96,7 @@ class VNetwork(keras.Model):
         """Returns V [S, B] of observations [S, B, D]."""
         h = observations
         if self._scale is not None:
-            h = fused.layer_norm(
+            h, _ = fused.layer_norm(
                 h, tf.convert_to_tensor(self._scale), tf.convert_to_tensor(self._bias)
             )
         h = self.layers_[0](h)

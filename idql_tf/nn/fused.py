@@ -115,7 +115,7 @@ def swish(x: tf.Tensor) -> tf.Tensor:
 
 def _drop(x: tf.Tensor, draws: tf.Tensor, rate: tf.Tensor) -> tf.Tensor:
     kept = draws >= tf.cast((rate - 0.5) * 2.0**16, tf.int16)
-    return tf.where(kept, x / (1.0 - rate), 0.0)
+    return tf.where(kept, x * (1.0 / (1.0 - rate)), 0.0)
 
 
 _one_pass_drop = one_pass(_drop)
@@ -196,6 +196,7 @@ def _layer_norm_gradient(
     inverse: tf.Tensor,
     scale: tf.Tensor,
     upstream: tf.Tensor,
+    upstream_of_x: tf.Tensor,
     *draws_and_rate: tf.Tensor,
 ) -> tuple[tf.Tensor, tf.Tensor]:
     x = _drop(x, *draws_and_rate) if draws_and_rate else x
@@ -203,28 +204,30 @@ def _layer_norm_gradient(
     g = upstream * scale[..., None, :]
     dx = inverse * (g - _mean(g) - normed * _mean(g * normed))
     dx = _drop(dx, *draws_and_rate) if draws_and_rate else dx
-    return dx, upstream * normed
+    return upstream_of_x + dx, upstream * normed
 
 
 @tf.custom_gradient
 def _trained_layer_norm(
     x: tf.Tensor, scale: tf.Tensor, bias: tf.Tensor, *draws_and_rate: tf.Tensor
-) -> tuple[tf.Tensor, Callable]:
+) -> tuple[tuple[tf.Tensor, tf.Tensor], Callable]:
     y, mean, inverse = _layer_norm(x, scale, bias, *draws_and_rate)
 
-    def gradient(upstream: tf.Tensor) -> tuple[tf.Tensor | None, ...]:
+    def gradient(
+        upstream: tf.Tensor, upstream_of_x: tf.Tensor
+    ) -> tuple[tf.Tensor | None, ...]:
         dx, scaled = _layer_norm_gradient(
-            x, mean, inverse, scale, upstream, *draws_and_rate
+            x, mean, inverse, scale, upstream, upstream_of_x, *draws_and_rate
         )
         sums = tf.reduce_sum(scaled, -2), tf.reduce_sum(upstream, -2)
         return dx, *sums, *[None] * len(draws_and_rate)
 
-    return y, gradient
+    return (y, tf.identity(x)), gradient
 
 
 def layer_norm(
     x: tf.Tensor, scale: tf.Tensor, bias: tf.Tensor, *draws_and_rate: tf.Tensor
-) -> tf.Tensor:
+) -> tuple[tf.Tensor, tf.Tensor]:
     """Layer normalisation over the last axis with epsilon 1e-6 (flax's default).
 
     Args:
@@ -234,14 +237,15 @@ def layer_norm(
       *draws_and_rate: both of a `dropout` of x before it in the same pass, or none.
 
     Returns:
-      [*stack, B, F].
+      The norm [*stack, B, F], and x again: for a residual around the norm, so that
+      the gradients of both are added in the norm's pass.
     """
     if not _ORDINARY.get():
         return _trained_layer_norm(x, scale, bias, *draws_and_rate)
-    x = dropout(x, *draws_and_rate) if draws_and_rate else x
+    dropped = dropout(x, *draws_and_rate) if draws_and_rate else x
     if _CONSTANT.get():
-        return _one_op_layer_norm(x, scale, bias)
-    return _layer_norm(x, scale, bias)[0]
+        return _one_op_layer_norm(dropped, scale, bias), x
+    return _layer_norm(dropped, scale, bias)[0], x
 
 
 _ACTIVATIONS = {"mish": mish, "swish": swish, "relu": tf.nn.relu}

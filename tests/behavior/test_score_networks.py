@@ -164,18 +164,18 @@ def test_fused_layer_norm_and_its_gradients(width, rate):
         return fused.layer_norm(x, scale, bias, *dropout)
 
     def reference(x):
-        x = tf.where(kept, x / (1 - rate), 0.0)
-        mean, variance = tf.nn.moments(x, -1, keepdims=True)
-        normed = (x - mean) / tf.sqrt(variance + 1e-6)
-        return normed * scale[:, None] + bias[:, None]
+        dropped = tf.where(kept, x / (1 - rate), 0.0)
+        mean, variance = tf.nn.moments(dropped, -1, keepdims=True)
+        normed = (dropped - mean) / tf.sqrt(variance + 1e-6)
+        return normed * scale[:, None] + bias[:, None], x
 
     results = []
     for function in (ours, reference):
         with tf.GradientTape() as tape:
             tape.watch([x, scale, bias])
-            y = function(x)
-            loss = tf.reduce_sum(y * weight)
-        results.append([y, *tape.gradient(loss, [x, scale, bias])])
+            y, residual = function(x)
+            loss = tf.reduce_sum(y * weight) + tf.reduce_sum(residual**2)
+        results.append([y, residual, *tape.gradient(loss, [x, scale, bias])])
     for found, expected in zip(*results, strict=True):
         np.testing.assert_allclose(found, expected, rtol=1e-4, atol=1e-5)
 
@@ -188,13 +188,13 @@ def test_ordinary_layer_norm_equals_the_fused_one(members, constant):
     weights = [tf.constant(rng.normal(size=(members, 16)), tf.float32) for _ in "sb"]
     inputs = x, 1e-4 * x  # so small that epsilon counts
     # Captured, the weights are constants of the graph.
-    graph = tf.function(lambda x: fused.layer_norm(x, *weights), autograph=False)
+    graph = tf.function(lambda x: fused.layer_norm(x, *weights)[0], autograph=False)
     weights_are = fused.constant_weights if constant else contextlib.nullcontext
     with fused.without_xla(), weights_are():
         ours = [
             function(i) for function in (graph, graph.python_function) for i in inputs
         ]
-    theirs = 2 * [fused.layer_norm(i, *weights) for i in inputs]
+    theirs = 2 * [fused.layer_norm(i, *weights)[0] for i in inputs]
     np.testing.assert_allclose(ours, theirs, rtol=1e-4, atol=1e-5)
 
 
@@ -204,6 +204,7 @@ def test_ordinary_layer_norm_takes_a_dropout_too():
     draws = tf.constant(rng.integers(-(2**15), 2**15, x.shape), tf.int16)
     arguments = x, tf.ones([1, 16]), tf.zeros([1, 16]), draws, tf.constant(0.3)
     with fused.without_xla():
-        ordinary = fused.layer_norm(*arguments)
-    np.testing.assert_allclose(ordinary, fused.layer_norm(*arguments), atol=1e-5)
-    assert np.abs(ordinary - fused.layer_norm(*arguments[:3])).max() > 0.1
+        ordinary, residual = fused.layer_norm(*arguments)
+    np.testing.assert_allclose(ordinary, fused.layer_norm(*arguments)[0], atol=1e-5)
+    assert residual is x
+    assert np.abs(ordinary - fused.layer_norm(*arguments[:3])[0]).max() > 0.1

@@ -118,8 +118,31 @@ def test_the_plain_products_execute_what_is_counted():
         flops.critic_update(learner.critic, 32),
         flops.extraction(learner.behavior, learner.critic, 7, 4),
     ):
-        graph = graph_of(measure.products(layers)).graph
-        assert executed_flops(graph) == flops.total(layers)
+        for in_order in (True, False):
+            graph = graph_of(measure.products(layers, in_order)).graph
+            assert executed_flops(graph) == flops.total(layers)
+
+
+def test_products_in_order_wait_as_an_update_does():
+    """A layer's product needs the one before; its gradients need all after it."""
+    layers = [
+        flops.Layer(2, 3, 5, weight_gradient=True),
+        flops.Layer(2, 5, 7, weight_gradient=True, input_gradient=True),
+        flops.Layer(2, 7, 11, weight_gradient=True, input_gradient=True),
+    ]
+
+    def depths(in_order):
+        graph = graph_of(measure.products(layers, in_order)).graph
+        depth = {}
+        for op in graph.get_operations():  # in the order they were made
+            above = [x.op for x in op.inputs] + list(op.control_inputs)
+            deepest = max((depth[o.name] for o in above), default=0)
+            depth[op.name] = deepest + (op.type == "MatMul")
+        return [depth[o.name] for o in graph.get_operations() if o.type == "MatMul"]
+
+    # Forward, then back: both gradients of the last layer, of the second, of the first.
+    assert depths(True) == [1, 2, 3, 4, 4, 5, 5, 6]
+    assert depths(False) == [1] * 8
 
 
 def test_loops_do_their_work_as_often_as_asked():
@@ -166,6 +189,7 @@ def test_the_whole_benchmark_at_tiny_sizes():
     for row in loaded["updates"] + loaded["extraction"] + loaded["exported"]:
         assert row["flops_per_second"] == row["flops"] / row["median_seconds"]
         assert 0.0 < row["matmul_fraction"] < 10.0
+        assert 0.0 < row["unordered_fraction"] < 10.0
     both = {(r["work"], r["xla"]): r["flops"] for r in loaded["updates"]}
     assert both["1 critic + 2 behaviour", True] == (
         both["critic", False] + 2 * both["behaviour", False]
@@ -184,6 +208,7 @@ def test_the_whole_benchmark_at_tiny_sizes():
 )
 def test_verdicts_follow_the_figures(fraction, ratio, on_seconds, holds):
     row = {"size": "paper", "num_seeds": 1, "work": verdicts.HEADLINE_WORK}
+    row |= {"unordered_fraction": 0.5}
     off = {"xla": False, "median_seconds": 1.0, "matmul_fraction": fraction, **row}
     on = {"xla": True, "median_seconds": on_seconds, "matmul_fraction": 0.9, **row}
     call = {"size": "paper", "num_candidates": 64, "batch_size": 64}
