@@ -66,7 +66,11 @@ def behavior_update(behavior: Behavior, batch_size: int) -> list[Layer]:
 
 
 def critic_update(critic: Critic, batch_size: int) -> list[Layer]:
-    """Products of one V step and one Q step of every member of the stack."""
+    """Products of one V step and one Q step of every member of the stack.
+
+    Networks that are trained and those that are not take turns: by that
+    `measure.products` tells one from the next.
+    """
     value, q = critic.value.layers_, critic.q.layers_
     scaled = len(critic.value.trainable_variables) > 2 * len(value)
     return [

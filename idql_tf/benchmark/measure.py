@@ -7,7 +7,7 @@ import functools
 import itertools
 import statistics
 import time
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import tensorflow as tf
@@ -95,9 +95,23 @@ def seconds(run: Run, count: int) -> float:
 
 def repeated(step: Callable[[], tf.Tensor], xla: bool = False) -> Run:
     """Compiles a loop over `step` [], whose results are summed so that all are made."""
+    return repeated_beside([(step, 1)], xla)
 
-    loop = dense.compiled(lambda count: _summed(step, count), xla)
-    return lambda count: float(loop(tf.constant(count)))
+
+def repeated_beside(
+    steps: Sequence[tuple[Callable[[], tf.Tensor], int]], xla: bool = False
+) -> Run:
+    """Compiles a loop over each step, taken so often per piece of work.
+
+    The loops do not wait for each other, as those of the critic and of the behaviour
+    model do not.
+    """
+
+    def loops(count: tf.Tensor) -> tf.Tensor:
+        return tf.add_n([_summed(step, count * times) for step, times in steps])
+
+    compiled = dense.compiled(loops, xla)
+    return lambda count: float(compiled(tf.constant(count)))
 
 
 def products(
@@ -110,11 +124,10 @@ def products(
 
     Args:
       layers: what is multiplied.
-      in_order: a layer waits for the one before, forward and then back, as in a pass
-        through a network: nothing that takes the same products can be faster than
-        this. What needs nothing of each other may still run side by side: a layer's
-        two gradients, or a network that is trained and one that is not. If not in
-        order, all products may.
+      in_order: a layer waits for the one before, forward and then back, all its
+        copies together, as in a pass through a network. A layer's two gradients may
+        run side by side, and so may networks that are trained and those that are
+        not (the critic's real ones wait for each other). If not in order, all may.
     """
     groups: dict[int, list] = {layer.repeats: [] for layer in layers}
     for layer in layers:
@@ -199,21 +212,15 @@ def _pass(
     """One element of every product: of the layers forward, then of those trained."""
     made: list[tf.Tensor] = []
     last: list[tf.Tensor] = []
-
-    def corners(products: Iterable[tf.Tensor]) -> list[tf.Tensor]:
-        found = [y[(0,) * y.shape.rank] for y in products]
-        made.extend(found)
-        return found
-
     for _, operands in chain:
         with tf.control_dependencies(last if in_order else []):
-            last = corners([tf.matmul(x, w) for x, w, _ in operands])
+            last = [tf.matmul(x, w) for x, w, _ in operands]
+        made += last
     for layer, operands in reversed(chain):
         with tf.control_dependencies(last if in_order else []):
             if layer.weight_gradient:
-                corners([tf.matmul(x, g, transpose_a=True) for x, _, g in operands])
+                made += [tf.matmul(x, g, transpose_a=True) for x, _, g in operands]
             if layer.input_gradient:
-                last = corners(
-                    [tf.matmul(g, w, transpose_b=True) for _, w, g in operands]
-                )
-    return made
+                last = [tf.matmul(g, w, transpose_b=True) for _, w, g in operands]
+                made += last
+    return [y[(0,) * y.shape.rank] for y in made]

@@ -182,7 +182,7 @@ def _one_size(
 
 
 def _num_calls(settings: Settings) -> int:
-    updates = len(settings.num_seeds) * (4 + 2 * len(workloads.WORKS))
+    updates = len(settings.num_seeds) * 4 * len(workloads.WORKS)
     policies = 3 * (len(settings.num_candidates) + 1) * len(settings.batch_sizes)
     sizes = len(settings.sizes)
     calls = (2 + sizes * (updates + policies)) * (settings.repeats + 2)

@@ -9,12 +9,12 @@ from idql_tf.benchmark import verdicts
 
 WIDTH = 100
 
-# The last columns: rate of the same products as plain matmuls in the update's order,
-# ours divided by it and by their rate all side by side, and seconds to trace, compile
-# and take the first step.
+# The last columns: rate of the same products as plain matmuls in order, ours divided
+# by it and by their rate all side by side, and seconds to trace, compile and take the
+# first step.
 _UPDATE_COLUMNS = (
     *("S", "XLA", "ms", "min ms", "GFLOP/s"),
-    *("matmuls", "fraction", "side by side", "compile s"),
+    *("matmuls", "fraction", "beside", "compile s"),
 )
 _POLICY_COLUMNS = (
     *("B", "ms", "min ms", "candidates/s", "GFLOP", "GFLOP/s"),
@@ -26,7 +26,7 @@ def render(results: dict[str, Any]) -> str:
     """Lays the results of `suite.measure` out as tables and verdicts."""
     parts = [_machine(results)]
     for size in results["settings"]["sizes"]:
-        parts.append(_updates([r for r in results["updates"] if r["size"] == size]))
+        parts.append(updates([r for r in results["updates"] if r["size"] == size]))
         for name, kind in (("policy", "extraction"), ("exported", "exported")):
             rows = [r for r in results[kind] if r["size"] == size]
             parts.append(_extraction(f"{name}: {size}", rows))
@@ -57,7 +57,8 @@ def _machine(results: dict[str, Any]) -> str:
     return "\n".join(line[:WIDTH] for line in lines)
 
 
-def _updates(rows: Sequence[dict[str, Any]]) -> str:
+def updates(rows: Sequence[dict[str, Any]]) -> str:
+    """Lays rows of `workloads.updates` of one size out as a table."""
     if not rows:
         return ""
     header = (f"updates: {rows[0]['size']}", *_UPDATE_COLUMNS)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-# Our own bounds on its overhead over the machine's matrix products.
+# Our own bounds on its overhead over the machine's matrix products, in order.
 LEAST_MATMUL_FRACTION = 0.70
 MOST_STACKING_COST = 0.03
 # Most time of an exported model's call over its products alone, by batch size.

@@ -22,6 +22,7 @@ from idql_tf.benchmark.measure import (
     paired_ratio,
     products,
     repeated,
+    repeated_beside,
     seconds,
     square_matmul,
 )
@@ -76,7 +77,7 @@ def synthetic_arrays(
 def updates(
     timer: Timer, arrays: DeviceArrays, learners: dict[bool, IdqlLearner]
 ) -> list[Row]:
-    """Every piece of work with XLA off and on, beside its products alone, in order.
+    """Every piece of work with XLA off and on, beside its products alone.
 
     Args:
       timer: times runs in turns.
@@ -92,18 +93,16 @@ def updates(
         xla: seconds(_training(learner, arrays, (1, 1)), 1)
         for xla, learner in learners.items()
     }
-    runs: dict[Any, Run] = {
-        ("matmul", room, in_order): repeated(products(listed, in_order))
-        for room, listed in layers.items()
-        for in_order in (True, False)
-    }
+    runs: dict[Any, Run] = {}
+    for in_order in (True, False):
+        steps = [products(listed, in_order) for listed in layers.values()]
+        for work, counts in WORKS.items():
+            taken = [(step, n) for step, n in zip(steps, counts, strict=True) if n]
+            runs["matmul", work, in_order] = repeated_beside(taken)
     for work, counts in WORKS.items():
         for xla, learner in learners.items():
-            runs[work, xla] = _training(learner, arrays, counts)
+            runs["update", work, xla] = _training(learner, arrays, counts)
     found = timer(runs)
-    alone, unordered = (
-        [found["matmul", room, order] for room in layers] for order in (True, False)
-    )
     operations = [flops.total(listed) for listed in layers.values()]
     return [
         {
@@ -111,9 +110,9 @@ def updates(
             "work": work,
             "xla": xla,
             **_beside(
-                found[work, xla],
-                _weighted(counts, alone),
-                _weighted(counts, unordered),
+                found["update", work, xla],
+                found["matmul", work, True],
+                found["matmul", work, False],
                 sum(n * f for n, f in zip(counts, operations, strict=True)),
             ),
             "compile_seconds": compile_seconds[xla],
@@ -240,21 +239,10 @@ def _beside(
         **_rates(timing, operations),
         "matmul": _rates(products_alone, operations),
         "matmul_fraction": paired_ratio(products_alone.seconds, timing.seconds),
-        # No pass through a network can be so fast: a layer needs the one before.
+        # A pass through a network cannot have them so: a layer needs the one before.
         "unordered_matmul": _rates(unordered, operations),
         "unordered_fraction": paired_ratio(unordered.seconds, timing.seconds),
     }
-
-
-def _weighted(counts: Sequence[int], timings: Sequence[Timing]) -> Timing:
-    """The time of counts[0] of the first and counts[1] of the second."""
-    turns = zip(*(t.seconds for t in timings), strict=True)
-    summed = (sum(n * s for n, s in zip(counts, turn, strict=True)) for turn in turns)
-    return Timing(
-        tuple(summed),
-        min(t.count for t in timings),
-        sum(t.first_call for t in timings),
-    )
 
 
 def _training(

@@ -222,7 +222,7 @@ def _trained_layer_norm(
         sums = tf.reduce_sum(scaled, -2), tf.reduce_sum(upstream, -2)
         return dx, *sums, *[None] * len(draws_and_rate)
 
-    return (y, tf.identity(x)), gradient
+    return (y, x), gradient
 
 
 def layer_norm(
@@ -237,7 +237,7 @@ def layer_norm(
       *draws_and_rate: both of a `dropout` of x before it in the same pass, or none.
 
     Returns:
-      The norm [*stack, B, F], and x again: for a residual around the norm, so that
+      The norm [*stack, B, F], and x again: where a residual around the norm trains,
       the gradients of both are added in the norm's pass.
     """
     if not _ORDINARY.get():

@@ -9,7 +9,7 @@ import tiny_run
 from rich.progress import Console, Progress
 
 from idql_tf import config
-from idql_tf.benchmark import flops, measure, suite, table, verdicts
+from idql_tf.benchmark import flops, measure, suite, table, verdicts, workloads
 from idql_tf.errors import UserError
 from idql_tf.runs.evaluation import compile_policy
 from idql_tf.training.learner import IdqlLearner
@@ -125,10 +125,12 @@ def test_the_plain_products_execute_what_is_counted():
 
 def test_products_in_order_wait_as_an_update_does():
     """A layer's product needs the one before; its gradients need all after it."""
+    trained = {"weight_gradient": True, "input_gradient": True}
     layers = [
+        flops.Layer(2, 2, 3),
         flops.Layer(2, 3, 5, weight_gradient=True),
-        flops.Layer(2, 5, 7, weight_gradient=True, input_gradient=True),
-        flops.Layer(2, 7, 11, weight_gradient=True, input_gradient=True),
+        flops.Layer(2, 5, 7, **trained),
+        flops.Layer(2, 7, 11, copies=2, **trained),
     ]
 
     def depths(in_order):
@@ -140,9 +142,36 @@ def test_products_in_order_wait_as_an_update_does():
             depth[op.name] = deepest + (op.type == "MatMul")
         return [depth[o.name] for o in graph.get_operations() if o.type == "MatMul"]
 
-    # Forward, then back: both gradients of the last layer, of the second, of the first.
-    assert depths(True) == [1, 2, 3, 4, 4, 5, 5, 6]
-    assert depths(False) == [1] * 8
+    # The network that is not trained; forward; back, the last layer's two copies first.
+    assert depths(True) == [1, *(1, 2, 3, 3), *(4, 4, 4, 4), *(5, 5), 6]
+    assert depths(False) == [1] * 12
+
+
+def test_updates_stand_beside_their_products_in_order_and_not():
+    def timer(runs):
+        seconds = {"update": 4.0, ("matmul", True): 3.0, ("matmul", False): 1.0}
+
+        def timing(key):
+            kind = key[0] if key[0] == "update" else (key[0], key[2])
+            return measure.Timing((seconds[kind],), 1, 0.0)
+
+        return {key: timing(key) for key in runs}
+
+    arrays = workloads.synthetic_arrays(50, 5, 2)
+    learner = tiny.learner((3,))
+    for row in workloads.updates(timer, arrays, {False: learner}):
+        assert (row["matmul_fraction"], row["unordered_fraction"]) == (0.75, 0.25)
+        assert row["matmul"]["flops_per_second"] == row["flops"] / 3.0
+
+
+def test_loops_beside_each_other_do_each_its_own_work():
+    counters = [tf.Variable(0.0), tf.Variable(0.0)]
+    steps = [
+        (lambda c=c: c.assign_add(1.0), n)
+        for c, n in zip(counters, (1, 2), strict=True)
+    ]
+    measure.repeated_beside(steps)(3)
+    assert [int(c) for c in counters] == [3, 6]
 
 
 def test_loops_do_their_work_as_often_as_asked():
@@ -171,7 +200,7 @@ def test_the_whole_benchmark_at_tiny_sizes():
     config.load([], params)
     with Progress(console=Console(file=io.StringIO())) as progress:
         results = suite.measure(suite.Settings(), [], params, progress)
-    assert progress.tasks[0].finished
+    assert progress.tasks[0].completed == progress.tasks[0].total
     loaded = json.loads(json.dumps(results, allow_nan=False))
     assert set(loaded) == {
         *("machine", "settings", "config", "rates", "updates", "stacking"),
@@ -200,6 +229,15 @@ def test_the_whole_benchmark_at_tiny_sizes():
         assert max(map(len, lines)) <= table.WIDTH
         assert sum(line.startswith(words) for line in lines) == 4
         assert ("The machine was not idle" in lines[2]) == (others > 0)
+
+
+def test_the_table_has_room_for_slow_machines():
+    row = dict.fromkeys(["median_seconds", "minimum_seconds", "compile_seconds"], 12.3)
+    row |= {"size": "quickstart", "work": "1 critic + 1 behaviour", "num_seeds": 10}
+    row |= {"xla": True, "matmul": {"flops_per_second": 1.2e12}}
+    row |= {"flops_per_second": 1.2e12, "matmul_fraction": 1, "unordered_fraction": 1}
+    for line in table.updates([row]).splitlines():
+        assert len(line) <= table.WIDTH
 
 
 @pytest.mark.parametrize(
