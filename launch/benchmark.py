@@ -4,8 +4,11 @@ Example:
   python launch/benchmark.py --json benchmark.json
 
 Everything is measured in one run on random data, at the paper's sizes and the
-quickstart's, with XLA off and on: about four minutes on two cores. Close other
+quickstart's, with XLA off and on: several minutes on two cores. Close other
 programs first. gin/base.gin has the settings (benchmark.repeats and others).
+
+`matmuls` are the same products as plain matmuls, each layer after the one before;
+`fraction` is our rate by theirs, `beside` by that of all of them side by side.
 """
 
 import pathlib
