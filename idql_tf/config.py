@@ -182,7 +182,8 @@ class _Names(config_parser.ParserDelegate):
             module = gin.get_configurable(name).__module__
         except ValueError:  # gin says so in its own words.
             module = __name__
-        if not module.startswith("idql_tf."):
+        # What the program run defines is its user's choice.
+        if module != "__main__" and not module.startswith("idql_tf."):
             self.foreign.append(name)
 
     def macro(self, macro_name: str) -> str:

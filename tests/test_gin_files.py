@@ -202,6 +202,18 @@ def test_functions_of_other_packages_are_not_called():
         config.load([], [binding, "CRITIC_STEPS = @suite_gym.load()"])
 
 
+def test_a_programs_own_configurables_are_taken():
+    """As of docs/examples/train_with_tf_agents.py."""
+
+    def own_program(steps):
+        return steps
+
+    own_program.__module__ = "__main__"
+    own_program = gin.external_configurable(own_program)
+    config.load([], ["own_program.steps = 3"])
+    assert own_program() == 3
+
+
 @pytest.mark.parametrize(
     "param",
     ["CRITIC_STEPS = %CRITIC_STEPS", "CRITIC_STEPS = @train()"],
