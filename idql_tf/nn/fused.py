@@ -36,6 +36,11 @@ def without_xla() -> Iterator[None]:
         _ORDINARY.reset(token)
 
 
+def is_ordinary() -> bool:
+    """Tells whether what is traced now is traced `without_xla`."""
+    return _ORDINARY.get()
+
+
 @contextlib.contextmanager
 def constant_weights() -> Iterator[None]:
     """Traces layer norms for a graph whose weights will all be constants.

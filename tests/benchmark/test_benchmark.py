@@ -19,6 +19,7 @@ NETWORKS = [
     (),
     ("Behavior.network = @Mlp", "Mlp.hidden_dim = 16"),
     ("Critic.value_layer_norm = True",),
+    ("LnResnet.hidden_dim = 256", "LnResnet.num_blocks = 1"),
 ]
 SETTINGS = (
     "benchmark.sizes = {'tiny': ()}",
