@@ -48,7 +48,7 @@ def _rate(row: dict[str, Any], size: str) -> dict[str, Any]:
     # The stricter of the two: no update can have its products all side by side.
     found, in_order = row["unordered_fraction"], row["matmul_fraction"]
     return {
-        "claim": "matmul_fraction",
+        "claim": "unordered_fraction",
         "holds": found >= LEAST_MATMUL_FRACTION,
         "text": (
             f"{size} update, S = 1: {found:.0%} of its matmuls' rate side by side (at "

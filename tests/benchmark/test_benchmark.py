@@ -211,7 +211,7 @@ def test_the_whole_benchmark_at_tiny_sizes():
     assert len(loaded["extraction"]) == 2 * 2
     assert len(loaded["exported"]) == 2
     assert [v["claim"] for v in loaded["verdicts"]] == [
-        "matmul_fraction",
+        "unordered_fraction",
         "stacking",
         "xla",
         "exported_1",
