@@ -26,8 +26,9 @@ def load(files: Sequence[str], params: Sequence[str] = ()) -> None:
 
     Raises:
       UserError: a file is missing, imports or includes anything (a gin import
-        would run a stranger's code), names what another package has registered,
-        binds an unknown name, or a macro or scope that nothing asks for.
+        would run a stranger's code), names what neither this package nor the
+        program that is run has registered, binds an unknown name, or a macro or
+        scope that nothing asks for.
     """
     texts = [(str(BASE), BASE.read_text())]
     _load(texts + [(name, _read(name)) for name in files], params)

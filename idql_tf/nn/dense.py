@@ -20,8 +20,8 @@ from idql_tf.nn import fused, randomness
 # Standard deviation of a unit normal truncated to +-2, which lecun_normal undoes.
 _TRUNCATED_STDDEV = 0.87962566103423978
 
-# Inputs or outputs from which `_wide_affine` gains: a tenth to a sixth of a product.
-# With 512, and 256 rows, the products take a fifth more of the cores' time.
+# Inputs or outputs from which `_wide_affine` gains, with batches of 256 and more: a
+# tenth to a sixth of a product. With 512 and 256 rows the cores work a fifth longer.
 _WIDE = 1024
 
 
@@ -114,7 +114,8 @@ def affine(x: tf.Tensor, kernel: tf.Tensor, bias: tf.Tensor | None) -> tf.Tensor
 
 def _affine(x: tf.Tensor, kernel: tf.Tensor, bias: tf.Tensor | None) -> tf.Tensor:
     wide = max(kernel.shape) >= _WIDE and bias is not None
-    if wide and not fused.is_ordinary() and not on_gpu():
+    plain = x.dtype == kernel.dtype and x.shape.rank == 2
+    if wide and plain and not fused.is_ordinary() and not on_gpu():
         return _wide_affine(x, kernel, bias)
     y = _product(x, kernel)
     return y if bias is None else tf.nn.bias_add(y, bias)
@@ -124,10 +125,13 @@ def _affine(x: tf.Tensor, kernel: tf.Tensor, bias: tf.Tensor | None) -> tf.Tenso
 def _wide_affine(
     x: tf.Tensor, kernel: tf.Tensor, bias: tf.Tensor
 ) -> tuple[tf.Tensor, Callable]:
-    """The same where it is trained on a CPU, with gradients that choose their product.
+    """The same on a CPU, each of its three products done in the faster way.
 
-    oneDNN multiplies batches of matrices by another program than single matrices, and
-    that one is the faster where the result is narrower than what is summed over.
+    oneDNN multiplies batches of matrices by another program than single matrices
+    (brgemm, where there is AVX-512). A batch of one matrix is the faster where a
+    wide input becomes a narrow output or gradient, and for the gradient of the kernel
+    that is between them. Not for acting: exported models have constant weights, for
+    which oneDNN has a third program, and a call of few rows gains nothing.
     """
     n_in, units = kernel.shape
 

@@ -28,7 +28,7 @@ _CONSTANT = contextvars.ContextVar("constant", default=False)
 
 @contextlib.contextmanager
 def without_xla() -> Iterator[None]:
-    """Traces the functions of this module, and normal draws, as ordinary ops."""
+    """Traces this module's functions, normal draws and products as ordinary ops."""
     token = _ORDINARY.set(True)
     try:
         yield

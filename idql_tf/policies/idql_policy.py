@@ -199,7 +199,8 @@ class IdqlPolicy(tf_policy.TFPolicy):
         members = len(behavior.seeds)
         observations = tf.stack([tf.cast(observation, tf.float32)] * members)
         actions = tf.stack([self.spaces.to_unit_action(action)] * members)
-        q = tf.reduce_min(critic.target_q(observations, actions), axis=1)
+        with fused.without_xla():
+            q = tf.reduce_min(critic.target_q(observations, actions), axis=1)
         return tf.reduce_mean(q, 0)
 
     @property

@@ -79,7 +79,7 @@ def test_shares_of_the_first_layer_add_up_to_the_joint_network():
     np.testing.assert_allclose(
         network.trunk(features),
         network(actions, observations, steps, 5),
-        atol=1e-5,
+        atol=5e-6,
     )
 
 
