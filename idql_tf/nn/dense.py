@@ -130,8 +130,8 @@ def _wide_affine(
     oneDNN multiplies batches of matrices by another program than single matrices
     (brgemm, where there is AVX-512). A batch of one matrix is the faster where a
     wide input becomes a narrow output or gradient, and for the gradient of the kernel
-    that is between them. Not for acting: exported models have constant weights, for
-    which oneDNN has a third program, and a call of few rows gains nothing.
+    that is between them. Not for acting: calls of 64 rows gain nothing by it, and
+    TFLite cannot convert all of it.
     """
     n_in, units = kernel.shape
 
