@@ -9,6 +9,7 @@ programs first. gin/base.gin has the settings (benchmark.repeats and others).
 
 `matmuls` are the same products as plain matmuls, each layer after the one before;
 `fraction` is our rate by theirs, `beside` by that of all of them side by side.
+Wide layers train some of theirs in a faster way than tf.matmul (docs/speed.md).
 """
 
 import pathlib

@@ -120,7 +120,8 @@ def products(
     """Plain matmuls with the shapes and transposes of `layers`, and nothing else.
 
     Every product has operands of its own, so that none can be shared or left
-    out. For `repeated` without XLA, which would: the rate of the library's kernels.
+    out. For `repeated` without XLA, which would: the rate of `tf.matmul` of matrices.
+    A trained network may be faster at some of them (`dense.affine` of wide layers).
 
     Args:
       layers: what is multiplied.
